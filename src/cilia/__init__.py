@@ -1,0 +1,3 @@
+"""cilia: eBPF networking, observability and security for containers, in Python."""
+
+__version__ = "0.1.0"
