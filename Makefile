@@ -1,0 +1,41 @@
+# make lab    everything from a bare Debian machine to a cluster with the demo in it
+# make test   the same set-up, then every test
+# make check  formatting, lint, types, layers
+# make bench  the numbers that the documentation quotes
+# make clean  removes what was built
+
+VENV := .venv
+BIN  := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test test-long check bench gen clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@tools/setup $(VENV)
+
+lab: setup
+	@$(BIN)/cilia lab up --demo starwars
+
+test: setup
+	@$(BIN)/python -m pytest tests
+
+test-long: setup
+	@CILIA_LONG_TESTS=1 $(BIN)/python -m pytest tests
+
+check: setup
+	@tools/check $(BIN)
+
+bench: setup
+	@$(BIN)/python -m bench
+
+gen: setup
+	@$(BIN)/python tools/generate.py
+
+clean:
+	@rm -rf build dist .make src/cilia.egg-info
+	@$(MAKE) -s -C bpf clean
