@@ -1,0 +1,140 @@
+"""One record of the datapath as an event with names, ready to be printed or sent."""
+
+import time
+from datetime import UTC, datetime
+from ipaddress import IPv6Address
+from typing import Any
+
+import numpy as np
+
+from cilia.hubble.ports import Names, PolicyRef
+from cilia.model.reasons import POLICY_MATCHES, TRACE_POINTS, TRACE_REASONS, drop_reason
+
+Json = dict[str, Any]
+
+DROP, TRACE, POLICY_VERDICT = 1, 4, 5
+TYPE_NAMES = {DROP: "drop", TRACE: "trace", POLICY_VERDICT: "policy-verdict"}
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+DIRECTIONS = ("ingress", "egress")
+ACTIONS = {1: "allow", 2: "deny", 4: "audit", 5: "redirect"}
+FILES = {1: "pod.bpf.c", 2: "host.bpf.c", 3: "sock.bpf.c"}
+POLICY_DENIED, POLICY_DENY = 133, 181
+
+
+def wall_clock_offset_ns() -> int:
+    """What must be added to a record's monotonic time to make it Unix time, in ns."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+def address_text(raw: bytes) -> str:
+    """Sixteen bytes as text; IPv4 in its own form.
+
+    >>> address_text(bytes(10) + b"\\xff\\xff\\x0a\\x00\\x01\\x02")
+    '10.0.1.2'
+    """
+    address = IPv6Address(raw)
+    return str(address.ipv4_mapped or address)
+
+
+def tcp_flags_text(flags: int) -> str:
+    """`SYN, ACK`, in the header's order from the low bit.
+
+    >>> tcp_flags_text(0x12)
+    'SYN, ACK'
+    """
+    return ", ".join(name for bit, name in enumerate(TCP_FLAGS) if flags >> bit & 1)
+
+
+def event_of(record: np.void, names: Names, offset_ns: int) -> Json:
+    """One record as a JSON object.
+
+    Args:
+        record: One row of `struct event_record`.
+        names: Look-ups.
+        offset_ns: See `wall_clock_offset_ns`.
+
+    Returns:
+        `type` is drop, trace or policy-verdict; `subtype` the drop reason's text, the
+        trace point, or the direction; `policies` the rules that decided.
+
+    Source:
+        bpf/lib/event.h, `struct event_record`.
+    """
+    kind, subtype = int(record["type"]), int(record["subtype"])
+    protocol = int(record["protocol"])
+    event: Json = {
+        "time": _time_text(int(record["time"]) + offset_ns),
+        "type": TYPE_NAMES.get(kind, str(kind)),
+        "subtype": _subtype(kind, subtype),
+        "flow": f"{int(record['hash']):#x}",
+        "source": _side(record, "source", names),
+        "destination": _side(record, "destination", names),
+        "protocol": PROTOCOLS.get(protocol, str(protocol)),
+        "protocol_number": protocol,
+        "tcp_flags": tcp_flags_text(int(record["tcp_flags"])) if protocol == 6 else "",
+        "icmp": _icmp(record) if protocol in (1, 58) else "",
+        "direction": DIRECTIONS[int(record["direction"]) & 1],
+        "ifindex": int(record["ifindex"]),
+        "length": int(record["length"]),
+        "file": f"{FILES.get(int(record['file']), '?')}:{int(record['line'])}",
+    }
+    if kind == TRACE:
+        event["reason"] = TRACE_REASONS.get(int(record["reason"]), "unknown")
+    if kind == POLICY_VERDICT:
+        event["match"] = POLICY_MATCHES.get(int(record["match"]), "unknown")
+        event["action"] = ACTIONS.get(int(record["verdict"]), "unknown")
+    if kind == DROP:
+        event["reason_code"] = subtype
+    if kind != TRACE:
+        event |= _decision(record, names)
+    return event
+
+
+def _decision(record: np.void, names: Names) -> Json:
+    """The rules that allowed, denied or closed; empty where none had a say."""
+    policies = names.policies(int(record["provenance"]))
+    if not policies:
+        return {"policies": []}
+    kind, subtype, match = (int(record[name]) for name in ("type", "subtype", "match"))
+    closed = (kind == DROP and subtype == POLICY_DENIED) or (
+        kind == POLICY_VERDICT and record["verdict"] == 2 and match == 0
+    )
+    denied = (kind == DROP and subtype == POLICY_DENY) or record["verdict"] == 2
+    word = "closed by" if closed else "denied by" if denied else "allowed by"
+    return {"because": word, "policies": [_policy(ref) for ref in policies]}
+
+
+def _policy(ref: PolicyRef) -> Json:
+    named = {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
+    return named | ({"rule": ref.rule} if ref.rule is not None else {})
+
+
+def _side(record: np.void, side: str, names: Names) -> Json:
+    identity, endpoint = int(record[f"{side}_identity"]), int(record[f"{side}_endpoint"])
+    known = names.endpoint(endpoint) if endpoint else None
+    return {
+        "ip": address_text(bytes(record[side])),
+        "port": int(record[f"{side}_port"]),
+        "identity": identity,
+        "labels": list(names.labels(identity)),
+        "endpoint": endpoint,
+        "pod": known.pod if known else "",
+    }
+
+
+def _subtype(kind: int, subtype: int) -> str:
+    if kind == DROP:
+        return drop_reason(subtype).text
+    if kind == TRACE:
+        return TRACE_POINTS.get(subtype, f"point {subtype}")
+    return DIRECTIONS[subtype & 1]
+
+
+def _icmp(record: np.void) -> str:
+    return f"type {int(record['icmp_type'])} code {int(record['icmp_code'])}"
+
+
+def _time_text(unix_ns: int) -> str:
+    seconds, nanoseconds = divmod(unix_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"

@@ -1,0 +1,22 @@
+"""What the observer can be told."""
+
+import msgspec
+
+
+class ObserverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of `cilia observer`."""
+
+    node_name: str = ""
+    """Kubernetes name of this node."""
+    bpffs: str = "/sys/fs/bpf/cilia"
+    """Folder on a bpf file system with the node's pins."""
+    run_dir: str = "/run/cilia"
+    """Folder with the agent's socket; the monitor socket is made there."""
+    poll_interval_ms: int = 5
+    """How often the rings are read while somebody listens, in milliseconds."""
+    idle_interval_ms: int = 50
+    """How often they are read while nobody does, in milliseconds."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: str = "text"
+    """text or json."""
