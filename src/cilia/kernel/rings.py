@@ -1,0 +1,123 @@
+"""A BPF ring buffer of fixed-size records, read as one numpy array.
+
+The kernel maps the data twice in a row, so a run of records that wraps around
+the end is still one array. One reader at a time: it owns the consumer position.
+
+Source:
+    Linux Documentation/bpf/ringbuf.rst; kernel/bpf/ringbuf.c.
+"""
+
+import mmap
+import select
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.kernel.btf import DType
+from cilia.kernel.maps import Map
+
+_PAGE = mmap.PAGESIZE
+_HEADER = 8
+_BUSY, _DISCARD = np.uint32(1 << 31), np.uint32(1 << 30)
+
+
+class Ring:
+    """The reading end of one ring."""
+
+    def __init__(self, ring: Map, layout: DType) -> None:
+        """Maps the ring into memory.
+
+        Args:
+            ring: A map of kind RINGBUF; stays the caller's.
+            layout: dtype of the records, all of one size.
+        """
+        self.fd = ring.fd
+        """Readable (epoll) when a program asked for a wake-up."""
+        self.layout = layout
+        self._size = ring.max_entries
+        self._stride = (_HEADER + layout.itemsize + 7) // 8 * 8
+        self._frame = np.dtype(
+            {
+                "names": ["length", "record"],
+                "formats": ["<u4", layout],
+                "offsets": [0, _HEADER],
+                "itemsize": self._stride,
+            }
+        )
+        self._ours = mmap.mmap(ring.fd, _PAGE)
+        self._theirs = mmap.mmap(ring.fd, _PAGE + 2 * self._size, prot=mmap.PROT_READ, offset=_PAGE)
+        self._consumed = np.frombuffer(self._ours, "<u8", count=1)
+        self._produced = np.frombuffer(self._theirs, "<u8", count=1)
+        self.discarded = 0
+        """Records that a program took back, since this reader began."""
+
+    def pending(self) -> int:
+        """How many bytes wait, headers and unfinished records included."""
+        return int(self._produced[0]) - int(self._consumed[0])
+
+    @property
+    def size(self) -> int:
+        """Bytes that the ring holds."""
+        return int(self._size)
+
+    def read(self, limit: int | None = None) -> NDArray[Any]:
+        """Takes the finished records out of the ring, oldest first.
+
+        Args:
+            limit: At most so many; else all that are there.
+
+        Returns:
+            Shape (n,), the caller's own copy; n is 0 when nothing waits, or when
+            the oldest record is still being written.
+
+        Raises:
+            ValueError: A record has another size: program and reader do not belong together.
+        """
+        consumed = int(self._consumed[0])
+        count = (int(self._produced[0]) - consumed) // self._stride
+        if limit is not None:
+            count = min(count, limit)
+        if count <= 0:
+            return np.zeros(0, self.layout)
+        frames = np.ndarray(
+            (count,), self._frame, self._theirs, offset=_PAGE + (consumed & (self._size - 1))
+        )
+        lengths = frames["length"]
+        if (lengths == self.layout.itemsize).all():
+            records = frames["record"].copy()
+        else:
+            frames, records = self._sift(frames, lengths.copy())
+        self._consumed[0] = consumed + len(frames) * self._stride
+        return records
+
+    def _sift(
+        self, frames: NDArray[Any], lengths: NDArray[np.uint32]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The frames before the first unfinished one, and their records that count."""
+        busy = (lengths & _BUSY) != 0
+        if busy.any():
+            end = int(busy.argmax())
+            frames, lengths = frames[:end], lengths[:end]
+        taken_back = (lengths & _DISCARD) != 0
+        wrong = (lengths & ~_DISCARD) != self.layout.itemsize
+        if wrong.any():
+            found = int(lengths[wrong.argmax()] & ~_DISCARD)
+            raise ValueError(
+                f"ring holds a record of {found} bytes, expected {self.layout.itemsize}: "
+                "restart the observer after an upgrade of the agent"
+            )
+        self.discarded += int(taken_back.sum())
+        return frames, frames["record"][~taken_back]
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleeps until a program asks for a wake-up; whether one did."""
+        with select.epoll() as poll:
+            poll.register(self.fd, select.EPOLLIN)
+            return bool(poll.poll(timeout_s))
+
+    def close(self) -> None:
+        """Unmaps the ring; records already read stay valid."""
+        del self._consumed, self._produced
+        self._ours.close()
+        self._theirs.close()
