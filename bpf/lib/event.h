@@ -95,6 +95,15 @@ enum source_file {
 	FILE_POD = 1,
 	FILE_HOST = 2,
 	FILE_SOCK = 3,
+	FILE_PACKET = 4,
+	FILE_PARSE = 5,
+	FILE_TRANSPORT = 6,
+	FILE_NEIGHBOUR = 7,
+	FILE_POLICY = 8,
+	FILE_CONNECTION = 9,
+	FILE_FORWARD = 10,
+	FILE_REWRITE = 11,
+	FILE_MASQUERADE = 12,
 };
 
 /* Inner rings are made by the agent, one a CPU, and pinned as rings/<cpu>. */

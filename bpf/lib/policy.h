@@ -23,9 +23,9 @@ enum policy_direction {
 
 enum policy_verdict {
 	POLICY_VERDICT_ALLOW = 1,
-	POLICY_VERDICT_DENY = 2,	/* a deny rule: drop reason 181 */
+	POLICY_VERDICT_DENY = 2, /* a deny rule: drop reason 181 */
 	POLICY_VERDICT_DEFAULT_DENY = 3, /* no rule allows it: drop reason 133 */
-	POLICY_VERDICT_REDIRECT = 4,	/* to the proxy listener on proxy_port */
+	POLICY_VERDICT_REDIRECT = 4, /* to the proxy listener on proxy_port */
 };
 
 enum {
@@ -36,26 +36,26 @@ struct policy_key {
 	__u32 prefixlen unit("bit");
 	__u32 policy;
 	__u32 class;
-	__u8 direction;			/* enum policy_direction */
+	__u8 direction;	/* enum policy_direction */
 	__u8 protocol;
-	__be16 port;			/* of the destination; ICMP: the type */
+	__be16 port;   /* of the destination; ICMP: the type */
 };
 _Static_assert(sizeof(struct policy_key) == 16, "kernel/agent contract");
 
 enum policy_bits {
-	POLICY_BASE_BITS = 72,		/* policy, class, direction */
+	POLICY_BASE_BITS = 72,  /* policy, class, direction */
 	POLICY_PROTOCOL_BITS = 80,
 	POLICY_FULL_BITS = 96,
 };
 
 struct policy_entry {
 	__u32 precedence;
-	__u32 provenance;		/* which rules made it; 0: no rule */
-	__u32 generation;		/* policy revision that wrote it */
+	__u32 provenance;  /* which rules made it; 0: no rule */
+	__u32 generation;  /* policy revision that wrote it */
 	__u32 staged_provenance;
-	__u8 verdict;			/* enum policy_verdict */
-	__u8 staged_verdict;		/* 0: none */
-	__u8 prefixlen unit("bit");	/* of this row's key, to settle ties */
+	__u8 verdict;   /* enum policy_verdict */
+	__u8 staged_verdict;  /* 0: none */
+	__u8 prefixlen unit("bit"); /* of this row's key, to settle ties */
 	__u8 pad;
 	__be16 proxy_port;
 	__u16 pad2;
@@ -80,3 +80,26 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } policy_class SEC(".maps");
+
+/* What decides about a peer, and how closely it matched. */
+struct policy_match {
+	const struct policy_entry *row; /* NULL: the policy is not in yet */
+	bool by_class;
+};
+
+/* Of the row of the peer's class and that of any class, the one that decides. `key` is that
+ * of the peer's class, all bits significant.
+ */
+static __always_inline struct policy_match policy_find(struct policy_key *key)
+{
+	const struct policy_entry *own, *any;
+
+	own = bpf_map_lookup_elem(&policy, key);
+	key->class = POLICY_ANY_CLASS;
+	any = bpf_map_lookup_elem(&policy, key);
+	if (!own || (any && any->precedence > own->precedence))
+		return (struct policy_match){any, false};
+	if (any && any->precedence == own->precedence && any->prefixlen > own->prefixlen)
+		return (struct policy_match){any, false};
+	return (struct policy_match){own, true};
+}

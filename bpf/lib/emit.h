@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* emit: writes events, counts packets, and turns a verdict into the hook's answer. */
+#pragma once
+#include <linux/pkt_cls.h>
+#include "config.h"
+#include "packet.h"
+
+#undef THIS_FILE
+#define THIS_FILE FILE_PACKET
+
+static __always_inline void emit_stat(enum event_stat stat)
+{
+	__u32 index = stat;
+	__u64 *count = bpf_map_lookup_elem(&event_stats, &index);
+
+	if (count)
+		(*count)++;
+}
+
+/* Everything the packet knows, as one record on this CPU's ring. The answer is for the
+ * verifier alone: a record that found no room is counted, and nobody waits for it.
+ */
+__noinline int emit_event(struct __sk_buff *ctx, const struct packet *pkt, __u8 type, __u8 subtype)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	struct event_record *record;
+	__u64 wakeup;
+	void *ring;
+
+	if (!ctx || !pkt)
+		return 0;
+	emit_stat(EVENT_STAT_SENT);
+	ring = bpf_map_lookup_elem(&event_rings, &cpu);
+	record = ring ? bpf_ringbuf_reserve(ring, sizeof(*record), 0) : NULL;
+	if (!record) {
+		emit_stat(EVENT_STAT_LOST);
+		return 0;
+	}
+	*record = (struct event_record){
+		.time = bpf_ktime_get_ns(),
+		.source = pkt->tuple.source,
+		.destination = pkt->tuple.destination,
+		.source_port = pkt->tuple.source_port,
+		.destination_port = pkt->tuple.destination_port,
+		.protocol = pkt->tuple.protocol,
+		.type = type,
+		.subtype = subtype,
+		.verdict = pkt->verdict,
+		.source_identity = pkt->source_identity,
+		.destination_identity = pkt->destination_identity,
+		.source_endpoint = pkt->source_endpoint,
+		.destination_endpoint = pkt->destination_endpoint,
+		.provenance = pkt->provenance,
+		.staged_provenance = pkt->staged_provenance,
+		.policy = pkt->policy,
+		.generation = pkt->generation,
+		.length = pkt->length,
+		.ifindex = ctx->ifindex,
+		.cookie = bpf_get_socket_cookie(ctx),
+		.hash = ctx->hash,
+		.tcp_flags = pkt->tcp_flags,
+		.icmp_type = pkt->icmp_type,
+		.icmp_code = pkt->icmp_code,
+		.reason = pkt->trace_reason,
+		.match = pkt->match,
+		.direction = pkt->direction,
+		.proxy_port = pkt->proxy_port,
+		.line = pkt->line,
+		.file = pkt->file,
+		.staged_verdict = pkt->staged_verdict,
+	};
+	/* Wake-ups cost more than everything above: only a ring that is half full is worth one. */
+	wakeup = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >
+				 bpf_ringbuf_query(ring, BPF_RB_RING_SIZE) / 2
+			 ? BPF_RB_FORCE_WAKEUP
+			 : BPF_RB_NO_WAKEUP;
+	bpf_ringbuf_submit(record, wakeup);
+	return 0;
+}
+
+/* A packet on its way, seen at this point. */
+static __always_inline void emit_trace(struct __sk_buff *ctx, struct packet *pkt,
+				       enum trace_point point)
+{
+	if (!config.events)
+		return;
+	pkt->verdict = EVENT_FORWARDED;
+	emit_event(ctx, pkt, EVENT_TRACE, point);
+}
+
+static __always_inline void emit_policy_verdict(struct __sk_buff *ctx, struct packet *pkt)
+{
+	if (!config.events)
+		return;
+	emit_event(ctx, pkt, EVENT_POLICY_VERDICT, pkt->direction);
+}
+
+/* The end of every program: counts the packet, reports a drop, answers the hook. */
+static __always_inline int emit_verdict(struct __sk_buff *ctx, struct packet *pkt,
+					enum verdict verdict)
+{
+	if (verdict == VERDICT_DROP) {
+		pkt->verdict = EVENT_DROPPED;
+		metric_count(pkt->drop_reason, pkt->metric_direction, pkt->length);
+		emit_event(ctx, pkt, EVENT_DROP, pkt->drop_reason);
+		return TC_ACT_SHOT;
+	}
+	metric_count(0, pkt->metric_direction, pkt->length);
+	return verdict == VERDICT_REDIRECT ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* parse: from bytes to struct packet: IPv4 and IPv6, options, fragments, ports, and the
+ * packet inside an ICMP error.
+ */
+#pragma once
+#include <linux/icmpv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <stddef.h>
+#include "fragment.h"
+#include "packet.h"
+
+#undef THIS_FILE
+#define THIS_FILE FILE_PARSE
+
+enum {
+	IP_DF = 0x4000,
+	IP_MF = 0x2000,
+	IP_OFFSET_MASK = 0x1fff,
+	IP6_OFFSET_MASK = 0xfff8,
+	IP6_MF = 1,
+	IP6_EXTENSIONS_MAX = 8,	/* more than any sender has reason for */
+	SCTP_HEADER_BYTES = 12,
+};
+
+enum fragment_kind {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST = 1,
+	FRAGMENT_LATER = 2,
+};
+
+/* What a network header says, outer or embedded. */
+struct network {
+	struct tuple tuple;  /* without ports */
+	__u32 l4;	  /* offset; 0: malformed */
+	__u32 total unit("byte"); /* from the network header on */
+	__u32 id;	  /* of the datagram, when it is a fragment */
+	__u8 fragment;   /* enum fragment_kind */
+	__u8 ttl;
+	__u8 pad[2];
+};
+
+struct ipv6_extension {
+	__u8 next;
+	__u8 length;
+	__be16 offset;   /* fragment header: offset and flags */
+	__be32 id;
+};
+
+static __always_inline struct network parse_ipv4(struct __sk_buff *ctx, __u32 offset)
+{
+	struct network network = {};
+	struct iphdr ip;
+
+	if (!packet_load(ctx, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+		return network;
+	network.tuple.source = address_from_v4(ip.saddr);
+	network.tuple.destination = address_from_v4(ip.daddr);
+	network.tuple.protocol = ip.protocol;
+	network.total = bpf_ntohs(ip.tot_len);
+	network.id = ip.id;
+	network.ttl = ip.ttl;
+	if (ip.frag_off & bpf_htons(IP_OFFSET_MASK))
+		network.fragment = FRAGMENT_LATER;
+	else if (ip.frag_off & bpf_htons(IP_MF))
+		network.fragment = FRAGMENT_FIRST;
+	network.l4 = offset + ip.ihl * 4;
+	return network;
+}
+
+/* How many bytes an extension header has; 0: it is the transport's. */
+static __always_inline __u32 parse_extension_bytes(__u8 protocol, const struct ipv6_extension *ext)
+{
+	switch (protocol) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+		return (ext->length + 1) * 8;
+	case IPPROTO_AH:
+		return (ext->length + 2) * 4;
+	case IPPROTO_FRAGMENT:
+		return 8;
+	default:
+		return 0;
+	}
+}
+
+static __always_inline struct network parse_ipv6(struct __sk_buff *ctx, __u32 offset)
+{
+	struct network network = {};
+	struct ipv6_extension ext = {};
+	struct ipv6hdr ip;
+	__u32 bytes;
+
+	if (!packet_load(ctx, offset, &ip, sizeof(ip)) || ip.version != 6)
+		return network;
+	__builtin_memcpy(&network.tuple.source, &ip.saddr, sizeof(union address));
+	__builtin_memcpy(&network.tuple.destination, &ip.daddr, sizeof(union address));
+	network.tuple.protocol = ip.nexthdr;
+	network.ttl = ip.hop_limit;
+	network.total = bpf_ntohs(ip.payload_len) + sizeof(ip);
+	offset += sizeof(ip);
+	for (int i = 0; i < IP6_EXTENSIONS_MAX; i++) {
+		bytes = parse_extension_bytes(network.tuple.protocol, &ext);
+		if (!bytes) {
+			network.l4 = offset;
+			return network;
+		}
+		if (network.fragment == FRAGMENT_LATER)
+			break;
+		if (!packet_load(ctx, offset, &ext, sizeof(ext)))
+			return network;
+		bytes = parse_extension_bytes(network.tuple.protocol, &ext);
+		if (network.tuple.protocol == IPPROTO_FRAGMENT) {
+			network.id = ext.id;
+			if (ext.offset & bpf_htons(IP6_OFFSET_MASK))
+				network.fragment = FRAGMENT_LATER;
+			else if (ext.offset & bpf_htons(IP6_MF))
+				network.fragment = FRAGMENT_FIRST;
+		}
+		network.tuple.protocol = ext.next;
+		offset += bytes;
+	}
+	return network;
+}
