@@ -66,9 +66,10 @@ static __always_inline void connection_note(struct packet *pkt)
 step connection_judge(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *source,
 		      const struct endpoint *destination)
 {
-	enum verdict verdict;
+	enum verdict verdict = judge_identify(pkt);
 
-	judge_identify(pkt);
+	if (verdict)
+		return verdict;
 	if (source) {
 		verdict = judge_policy(ctx, pkt, source, connection_sender_direction(pkt));
 		if (verdict)
@@ -87,29 +88,29 @@ step connection_judge(struct __sk_buff *ctx, struct packet *pkt, const struct en
 /* An ICMP error about a connection that policies let be belongs to it. A pod may complain
  * only about what was sent to itself; routers on the way complain about what they carry.
  */
-static __always_inline bool connection_is_related(struct packet *pkt, const struct endpoint *source,
-						  const struct endpoint *destination, __u64 now)
+shared_step connection_relate(struct packet *pkt, const struct endpoint *source,
+			      const struct endpoint *destination)
 {
-	struct conntrack_key key = conntrack_key(&pkt->inner);
 	const struct conntrack_entry *entry;
+	struct conntrack_key key;
 
-	if (!address_equal(&pkt->inner.source, &pkt->tuple.destination))
-		return false;
+	if (!pkt || !address_equal(&pkt->inner.source, &pkt->tuple.destination))
+		return VERDICT_NEXT;
 	if (source && !address_equal(&pkt->inner.destination, &pkt->tuple.source))
-		return false;
+		return VERDICT_NEXT;
+	key = conntrack_key(&pkt->inner);
 	entry = bpf_map_lookup_elem(&conntrack, &key);
-	if (!entry || conntrack_is_expired(entry, now))
-		return false;
+	if (!entry || conntrack_is_expired(entry, bpf_ktime_get_coarse_ns()))
+		return VERDICT_NEXT;
 	if (!conntrack_is_reply(entry, &pkt->inner))
 		pkt->flags |= PACKET_REPLY;
 	if (!connection_is_current(entry, pkt, source, destination)) {
 		pkt->flags &= ~PACKET_REPLY;
-		return false;
+		return VERDICT_NEXT;
 	}
 	pkt->trace_reason = TRACE_REASON_RELATED;
 	pkt->flags |= PACKET_REPORT;
-	judge_identify(pkt);
-	return true;
+	return judge_identify(pkt);
 }
 
 static __always_inline void connection_fill(struct packet *pkt, const struct endpoint *source,
@@ -179,37 +180,35 @@ static __always_inline void connection_renew(struct conntrack_entry *entry,
 }
 
 /* The entry of a new connection. */
-step connection_begin(struct packet *pkt, const struct conntrack_key *key, __u64 now)
+shared_step connection_begin(struct packet *pkt)
 {
-	struct conntrack_entry entry = {
-		.packets = {1},
-		.bytes = {pkt->length},
-		.first_seen = now,
-		.last_seen = {now},
-		.last_report = {now},
-		.source_identity = pkt->source_identity,
-		.destination_identity = pkt->destination_identity,
-		.provenance = {pkt->judged.provenance[0], pkt->judged.provenance[1]},
-		.generation = {pkt->judged.generation[0], pkt->judged.generation[1]},
-		.tcp_flags = {pkt->tcp_flags},
-		.flags = pkt->judged.flags,
-		.reported_flags = {pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)},
-	};
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct conntrack_entry entry = {};
+	struct conntrack_key key;
 
+	if (!pkt)
+		return VERDICT_DROP;
+	key = conntrack_key(&pkt->tuple);
+	entry.packets[0] = 1;
+	entry.bytes[0] = pkt->length;
+	entry.first_seen = now;
+	entry.last_seen[0] = now;
+	entry.last_report[0] = now;
+	entry.tcp_flags[0] = pkt->tcp_flags;
+	entry.reported_flags[0] = pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
 	if (tuple_source_is_low(&pkt->tuple))
-		entry.flags |= CONNTRACK_LOW_BEGAN;
+		entry.flags = CONNTRACK_LOW_BEGAN;
 	entry.flags = conntrack_flags_after(entry.flags, pkt->tcp_flags, false);
 	entry.expires_s = now / NS_PER_S + conntrack_lifetime_s(pkt->tuple.protocol, entry.flags);
-	if (bpf_map_update_elem(&conntrack, key, &entry, BPF_ANY))
+	connection_renew(&entry, pkt);
+	if (bpf_map_update_elem(&conntrack, &key, &entry, BPF_ANY))
 		return drop(pkt, DROP_CT_MAP_INSERTION_FAILED);
 	return VERDICT_NEXT;
 }
 
-/* May this packet go on? `source` and `destination` are the local pods at its ends, or NULL:
- * an end without a row has its identity in the packet, or gets it from the ipcache.
- */
-shared_step connection_pass(struct __sk_buff *ctx, struct packet *pkt,
-			    const struct endpoint *source, const struct endpoint *destination)
+/* Does a known connection, or else policy, let this packet go on? */
+shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
+			     const struct endpoint *source, const struct endpoint *destination)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct conntrack_entry *entry;
@@ -219,8 +218,11 @@ shared_step connection_pass(struct __sk_buff *ctx, struct packet *pkt,
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
 	connection_fill(pkt, source, destination);
-	if (pkt->flags & PACKET_ICMP_ERROR && connection_is_related(pkt, source, destination, now))
-		return VERDICT_NEXT;
+	if (pkt->flags & PACKET_ICMP_ERROR) {
+		verdict = connection_relate(pkt, source, destination);
+		if (verdict || pkt->trace_reason == TRACE_REASON_RELATED)
+			return verdict;
+	}
 	key = conntrack_key(&pkt->tuple);
 	entry = bpf_map_lookup_elem(&conntrack, &key);
 	if (entry && !connection_continues(entry, pkt, now))
@@ -242,5 +244,23 @@ shared_step connection_pass(struct __sk_buff *ctx, struct packet *pkt,
 	if (verdict)
 		return verdict;
 	pkt->flags |= PACKET_REPORT;
-	return pkt->flags & PACKET_STATELESS ? VERDICT_NEXT : connection_begin(pkt, &key, now);
+	if (!(pkt->flags & PACKET_STATELESS))
+		pkt->flags |= PACKET_BEGINS;
+	return VERDICT_NEXT;
+}
+
+/* May this packet go on? `source` and `destination` are the local pods at its ends, or NULL:
+ * an end without a row has its identity in the packet, or gets it from the ipcache.
+ *
+ * verifier: the new entry is not made inside connection_admit, because the stacks of the three
+ * functions would exceed 512 bytes together (every kernel, clang 19).
+ */
+step connection_pass(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *source,
+		     const struct endpoint *destination)
+{
+	enum verdict verdict = connection_admit(ctx, pkt, source, destination);
+
+	if (verdict || !(pkt->flags & PACKET_BEGINS))
+		return verdict;
+	return connection_begin(pkt);
 }

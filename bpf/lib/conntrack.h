@@ -54,7 +54,7 @@ struct conntrack_entry {
 	__u16 proxy_port;
 	__u8 tcp_flags[2];  /* seen so far */
 	__u8 flags;   /* enum conntrack_flag */
-	__u8 reported_flags[2];	/* TCP flags already reported */
+	__u8 reported_flags[2]; /* TCP flags already reported */
 	__u8 pad;
 };
 _Static_assert(sizeof(struct conntrack_entry) == 112, "kernel/agent contract");

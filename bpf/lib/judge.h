@@ -32,10 +32,12 @@ static __always_inline __be16 judge_port(const struct packet *pkt)
 }
 
 /* Who is not known yet gets an identity, and a class if only its prefix gives one. */
-static __always_inline void judge_identify(struct packet *pkt)
+shared_step judge_identify(struct packet *pkt)
 {
 	const struct ipcache_entry *entry;
 
+	if (!pkt)
+		return VERDICT_DROP;
 	if (!pkt->source_identity) {
 		entry = ipcache_find(&pkt->tuple.source);
 		pkt->source_identity = ipcache_identity(entry, &pkt->tuple.source);
@@ -46,6 +48,7 @@ static __always_inline void judge_identify(struct packet *pkt)
 		pkt->destination_identity = ipcache_identity(entry, &pkt->tuple.destination);
 		pkt->destination_class = entry ? entry->class : 0;
 	}
+	return VERDICT_NEXT;
 }
 
 /* A policy's no: final, unless the endpoint is only being audited. */

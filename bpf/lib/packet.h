@@ -25,8 +25,9 @@ enum packet_flag {
 	PACKET_ICMP_ERROR = 4,  /* `inner` is what it complains about */
 	PACKET_STATELESS = 8,  /* ICMP other than echo: judged alone, never remembered */
 	PACKET_REPLY = 16,  /* goes from the responder to the initiator */
-	PACKET_FRAGMENTED = 32,	/* first or later fragment */
+	PACKET_FRAGMENTED = 32, /* first or later fragment */
 	PACKET_REPORT = 64,  /* worth a trace event */
+	PACKET_BEGINS = 128,  /* a new connection, not in conntrack yet */
 };
 
 /* Headers begin here: every device that we attach to is Ethernet. */
@@ -56,7 +57,7 @@ struct packet {
 	__u32 policy;
 	__u32 generation;
 	__u16 l4;	  /* offset of the transport header */
-	__u16 inner_l3;	/* ICMP error: of the embedded network header */
+	__u16 inner_l3; /* ICMP error: of the embedded network header */
 	__u16 inner_l4;
 	__u16 line;
 	__u16 proxy_port;
@@ -69,7 +70,7 @@ struct packet {
 	__u8 drop_reason;  /* enum drop_reason */
 	__u8 trace_reason;  /* enum trace_reason: its state in conntrack */
 	__u8 match;   /* enum event_match */
-	__u8 direction;	/* enum policy_direction: whose policy spoke last */
+	__u8 direction; /* enum policy_direction: whose policy spoke last */
 	__u8 verdict;   /* enum event_verdict */
 	__u8 staged_verdict;
 	__u8 metric_direction;  /* enum metric_direction */

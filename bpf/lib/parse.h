@@ -19,7 +19,7 @@ enum {
 	IP_OFFSET_MASK = 0x1fff,
 	IP6_OFFSET_MASK = 0xfff8,
 	IP6_MF = 1,
-	IP6_EXTENSIONS_MAX = 8,	/* more than any sender has reason for */
+	IP6_EXTENSIONS_MAX = 8, /* more than any sender has reason for */
 	SCTP_HEADER_BYTES = 12,
 };
 
@@ -32,12 +32,14 @@ enum fragment_kind {
 /* What a network header says, outer or embedded. */
 struct network {
 	struct tuple tuple;  /* without ports */
-	__u32 l4;	  /* offset; 0: malformed */
+	__u32 l3;	  /* offset; given */
+	__u32 l4;	  /* offset */
 	__u32 total unit("byte"); /* from the network header on */
 	__u32 id;	  /* of the datagram, when it is a fragment */
 	__u8 fragment;   /* enum fragment_kind */
 	__u8 ttl;
-	__u8 pad[2];
+	__u8 v4;	 /* given */
+	__u8 pad;
 };
 
 struct ipv6_extension {
@@ -47,25 +49,24 @@ struct ipv6_extension {
 	__be32 id;
 };
 
-static __always_inline struct network parse_ipv4(struct __sk_buff *ctx, __u32 offset)
+step parse_ipv4(struct __sk_buff *ctx, struct network *network)
 {
-	struct network network = {};
 	struct iphdr ip;
 
-	if (!packet_load(ctx, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
-		return network;
-	network.tuple.source = address_from_v4(ip.saddr);
-	network.tuple.destination = address_from_v4(ip.daddr);
-	network.tuple.protocol = ip.protocol;
-	network.total = bpf_ntohs(ip.tot_len);
-	network.id = ip.id;
-	network.ttl = ip.ttl;
+	if (!packet_load(ctx, network->l3, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+		return VERDICT_DROP;
+	network->tuple.source = address_from_v4(ip.saddr);
+	network->tuple.destination = address_from_v4(ip.daddr);
+	network->tuple.protocol = ip.protocol;
+	network->total = bpf_ntohs(ip.tot_len);
+	network->id = ip.id;
+	network->ttl = ip.ttl;
 	if (ip.frag_off & bpf_htons(IP_OFFSET_MASK))
-		network.fragment = FRAGMENT_LATER;
+		network->fragment = FRAGMENT_LATER;
 	else if (ip.frag_off & bpf_htons(IP_MF))
-		network.fragment = FRAGMENT_FIRST;
-	network.l4 = offset + ip.ihl * 4;
-	return network;
+		network->fragment = FRAGMENT_FIRST;
+	network->l4 = network->l3 + ip.ihl * 4;
+	return VERDICT_NEXT;
 }
 
 /* How many bytes an extension header has; 0: it is the transport's. */
@@ -85,41 +86,56 @@ static __always_inline __u32 parse_extension_bytes(__u8 protocol, const struct i
 	}
 }
 
-static __always_inline struct network parse_ipv6(struct __sk_buff *ctx, __u32 offset)
+static __always_inline void parse_fragment_header(struct network *network,
+						  const struct ipv6_extension *ext)
 {
-	struct network network = {};
-	struct ipv6_extension ext = {};
-	struct ipv6hdr ip;
-	__u32 bytes;
+	network->id = ext->id;
+	if (ext->offset & bpf_htons(IP6_OFFSET_MASK))
+		network->fragment = FRAGMENT_LATER;
+	else if (ext->offset & bpf_htons(IP6_MF))
+		network->fragment = FRAGMENT_FIRST;
+}
 
-	if (!packet_load(ctx, offset, &ip, sizeof(ip)) || ip.version != 6)
-		return network;
-	__builtin_memcpy(&network.tuple.source, &ip.saddr, sizeof(union address));
-	__builtin_memcpy(&network.tuple.destination, &ip.daddr, sizeof(union address));
-	network.tuple.protocol = ip.nexthdr;
-	network.ttl = ip.hop_limit;
-	network.total = bpf_ntohs(ip.payload_len) + sizeof(ip);
-	offset += sizeof(ip);
+/* Walks the extension headers. What follows in a later fragment is no header any more. */
+step parse_extensions(struct __sk_buff *ctx, struct network *network)
+{
+	struct ipv6_extension ext = {};
+	__u8 protocol;
+
 	for (int i = 0; i < IP6_EXTENSIONS_MAX; i++) {
-		bytes = parse_extension_bytes(network.tuple.protocol, &ext);
-		if (!bytes) {
-			network.l4 = offset;
-			return network;
-		}
-		if (network.fragment == FRAGMENT_LATER)
-			break;
-		if (!packet_load(ctx, offset, &ext, sizeof(ext)))
-			return network;
-		bytes = parse_extension_bytes(network.tuple.protocol, &ext);
-		if (network.tuple.protocol == IPPROTO_FRAGMENT) {
-			network.id = ext.id;
-			if (ext.offset & bpf_htons(IP6_OFFSET_MASK))
-				network.fragment = FRAGMENT_LATER;
-			else if (ext.offset & bpf_htons(IP6_MF))
-				network.fragment = FRAGMENT_FIRST;
-		}
-		network.tuple.protocol = ext.next;
-		offset += bytes;
+		protocol = network->tuple.protocol;
+		if (!parse_extension_bytes(protocol, &ext))
+			return VERDICT_NEXT;
+		if (network->fragment == FRAGMENT_LATER ||
+		    !packet_load(ctx, network->l4, &ext, sizeof(ext)))
+			return VERDICT_DROP;
+		if (protocol == IPPROTO_FRAGMENT)
+			parse_fragment_header(network, &ext);
+		network->tuple.protocol = ext.next;
+		network->l4 += parse_extension_bytes(protocol, &ext);
 	}
-	return network;
+	return VERDICT_DROP;
+}
+
+step parse_ipv6(struct __sk_buff *ctx, struct network *network)
+{
+	struct ipv6hdr ip;
+
+	if (!packet_load(ctx, network->l3, &ip, sizeof(ip)) || ip.version != 6)
+		return VERDICT_DROP;
+	__builtin_memcpy(&network->tuple.source, &ip.saddr, sizeof(union address));
+	__builtin_memcpy(&network->tuple.destination, &ip.daddr, sizeof(union address));
+	network->tuple.protocol = ip.nexthdr;
+	network->ttl = ip.hop_limit;
+	network->total = bpf_ntohs(ip.payload_len) + sizeof(ip);
+	network->l4 = network->l3 + sizeof(ip);
+	return parse_extensions(ctx, network);
+}
+
+/* Reads the network header at network->l3. VERDICT_DROP without a reason: it has none. */
+shared_step parse_network(struct __sk_buff *ctx, struct network *network)
+{
+	if (!ctx || !network)
+		return VERDICT_DROP;
+	return network->v4 ? parse_ipv4(ctx, network) : parse_ipv6(ctx, network);
 }

@@ -36,7 +36,7 @@ struct policy_key {
 	__u32 prefixlen unit("bit");
 	__u32 policy;
 	__u32 class;
-	__u8 direction;	/* enum policy_direction */
+	__u8 direction; /* enum policy_direction */
 	__u8 protocol;
 	__be16 port;   /* of the destination; ICMP: the type */
 };

@@ -69,17 +69,16 @@ static __always_inline bool transport_ports(struct __sk_buff *ctx, struct tuple 
 /* The packet that an ICMP error quotes, into pkt->inner. */
 shared_step transport_embedded(struct __sk_buff *ctx, struct packet *pkt)
 {
-	struct network network;
-	__u32 offset;
+	struct network network = {};
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
-	offset = pkt->l4 + sizeof(struct icmp_header);
-	network = packet_is_v4(pkt) ? parse_ipv4(ctx, offset) : parse_ipv6(ctx, offset);
-	if (!network.l4 || network.fragment == FRAGMENT_LATER)
+	network.l3 = pkt->l4 + sizeof(struct icmp_header);
+	network.v4 = packet_is_v4(pkt);
+	if (parse_network(ctx, &network) || network.fragment == FRAGMENT_LATER)
 		return drop(pkt, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 	pkt->inner = network.tuple;
-	pkt->inner_l3 = offset;
+	pkt->inner_l3 = network.l3;
 	pkt->inner_l4 = network.l4;
 	if (!transport_ports(ctx, &pkt->inner, network.l4))
 		return drop(pkt, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
@@ -178,28 +177,26 @@ step transport_fragment(struct __sk_buff *ctx, struct packet *pkt, const struct 
 /* Reads every header of an IP packet. Refuses what it cannot read to the end. */
 shared_step packet_parse(struct __sk_buff *ctx, struct packet *pkt)
 {
-	struct network network;
-	bool v4;
+	struct network network = {.l3 = PACKET_L3};
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
 	if (ctx->vlan_present)
 		return drop(pkt, DROP_UNSUPPORTED_L2_PROTOCOL);
-	v4 = ctx->protocol == bpf_htons(ETH_P_IP);
-	if (!v4 && ctx->protocol != bpf_htons(ETH_P_IPV6))
+	network.v4 = ctx->protocol == bpf_htons(ETH_P_IP);
+	if (!network.v4 && ctx->protocol != bpf_htons(ETH_P_IPV6))
 		return drop(pkt, DROP_UNSUPPORTED_L3_PROTOCOL);
-	network = v4 ? parse_ipv4(ctx, PACKET_L3) : parse_ipv6(ctx, PACKET_L3);
+	pkt->flags = network.v4 ? PACKET_V4 : 0;
+	if (parse_network(ctx, &network))
+		return drop(pkt, network.v4 ? DROP_INVALID_PACKET_DROPPED
+					    : DROP_INVALID_IPV6_EXTENSION_HEADER);
 	pkt->tuple = network.tuple;
-	pkt->flags = v4 ? PACKET_V4 : 0;
 	pkt->ttl = network.ttl;
-	if (!network.l4)
-		return drop(pkt,
-			    v4 ? DROP_INVALID_PACKET_DROPPED : DROP_INVALID_IPV6_EXTENSION_HEADER);
+	pkt->l4 = network.l4;
 	/* A segment that hardware cuts later may be larger than its length field can say. */
 	if (!ctx->gso_size &&
 	    (network.total > ctx->len - PACKET_L3 || network.l4 > PACKET_L3 + network.total))
 		return drop(pkt, DROP_INVALID_PACKET_DROPPED);
-	pkt->l4 = network.l4;
 	if (network.fragment)
 		return transport_fragment(ctx, pkt, &network);
 	return transport_parse(ctx, pkt);
