@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* host: the node's side of its pods: its stack and its network.
+ *
+ * host_to_pod runs where the stack hands packets to cilia_host, which is its only way to
+ * a pod; host_from_net and host_to_net run on the device to the world. What concerns no
+ * pod is left alone, whatever it is.
+ */
+#include "lib/forward.h"
+#include "lib/masquerade.h"
+
+#undef THIS_FILE
+#define THIS_FILE FILE_HOST
+
+/* The pod that a packet is for, as far as policy goes; it is ready. */
+step host_judge(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *pod)
+{
+	pkt->destination_endpoint = pod->id;
+	pkt->destination_identity = pod->identity;
+	if (!endpoint_is_ready(pod))
+		return drop(pkt, DROP_EP_NOT_READY);
+	return connection_pass(ctx, pkt, NULL, pod);
+}
+
+/* What the stack sends to the pod network: into a pod, or nowhere. */
+step host_enter_pod(struct __sk_buff *ctx, struct packet *pkt)
+{
+	enum verdict verdict = packet_parse(ctx, pkt);
+	const struct endpoint *pod;
+
+	if (!masquerade_is_pod(&pkt->tuple.destination))
+		return VERDICT_STACK;
+	if (verdict)
+		return verdict;
+	pod = endpoint_by_address(&pkt->tuple.destination);
+	if (!pod)
+		return drop(pkt, DROP_STALE_OR_UNROUTABLE_IP);
+	verdict = host_judge(ctx, pkt, pod);
+	if (verdict)
+		return verdict;
+	return forward_to_device(ctx, pkt, pod);
+}
+
+/* From the network into a pod. The node and its pods have no business out there, so whoever
+ * comes in under their names lies.
+ */
+step host_deliver(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *pod)
+{
+	enum verdict verdict;
+
+	if (endpoint_by_address(&pkt->tuple.source))
+		return drop(pkt, DROP_INVALID_SOURCE_IP);
+	verdict = host_judge(ctx, pkt, pod);
+	if (verdict)
+		return verdict;
+	if (pkt->source_identity == IDENTITY_HOST)
+		return drop(pkt, DROP_INVALID_SOURCE_IP);
+	verdict = packet_decrement_ttl(ctx, pkt);
+	if (verdict)
+		return verdict;
+	return forward_to_peer(ctx, pkt, pod);
+}
+
+/* What comes in: answers to masqueraded pods get their pod back; pods get theirs. */
+step host_receive(struct __sk_buff *ctx, struct packet *pkt)
+{
+	const struct endpoint *pod;
+	enum verdict verdict;
+	bool masqueraded;
+
+	if (packet_parse(ctx, pkt))
+		return VERDICT_STACK;
+	masqueraded = masquerade_is_node(&pkt->tuple.destination);
+	verdict = unmasquerade(ctx, pkt);
+	if (verdict)
+		return verdict;
+	if (!masquerade_is_pod(&pkt->tuple.destination))
+		return VERDICT_STACK;
+	/* The stack answers a last hop, with a quote that shows the pod's address. */
+	if (pkt->ttl <= 1)
+		return masqueraded ? drop(pkt, DROP_TTL_EXCEEDED) : VERDICT_STACK;
+	pod = endpoint_by_address(&pkt->tuple.destination);
+	return pod ? host_deliver(ctx, pkt, pod) : VERDICT_STACK;
+}
+
+/* What goes out: no pod address but where it is known. */
+step host_send(struct __sk_buff *ctx, struct packet *pkt)
+{
+	enum verdict verdict = packet_parse(ctx, pkt);
+
+	if (!verdict)
+		return masquerade(ctx, pkt);
+	if (masquerade_is_pod(&pkt->tuple.source) && !masquerade_is_pod(&pkt->tuple.destination))
+		return verdict;
+	return VERDICT_STACK;
+}
+
+SEC("tc")
+int host_to_pod(struct __sk_buff *ctx)
+{
+	struct packet pkt = PACKET_INIT(ctx, METRIC_INGRESS);
+
+	return emit_verdict(ctx, &pkt, host_enter_pod(ctx, &pkt));
+}
+
+SEC("tc")
+int host_from_net(struct __sk_buff *ctx)
+{
+	struct packet pkt = PACKET_INIT(ctx, METRIC_INGRESS);
+
+	return emit_verdict(ctx, &pkt, host_receive(ctx, &pkt));
+}
+
+SEC("tc")
+int host_to_net(struct __sk_buff *ctx)
+{
+	struct packet pkt = PACKET_INIT(ctx, METRIC_EGRESS);
+
+	return emit_verdict(ctx, &pkt, host_send(ctx, &pkt));
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
