@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -82,3 +82,8 @@ def write(path: Path, value: msgspec.Struct) -> None:
     draft = path.with_suffix(f".{os.getpid()}.draft")
     draft.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2))
     draft.replace(path)
+
+
+def plain(value: msgspec.Struct) -> dict[str, Any]:
+    """A value as JSON has it."""
+    return dict(msgspec.to_builtins(value))

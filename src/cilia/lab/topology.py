@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
+from cilia.lab.internet import WORLD_ADDRESSES
 from cilia.lab.site import (
     API_SERVER,
     UNDERLAY_V4_BITS,
@@ -28,22 +29,6 @@ from cilia.model.errors import CiliaError
 BRIDGE = "br0"
 DEVICE = "eth0"
 MTU_BYTES = 1500
-
-WORLD_ADDRESSES: tuple[IPv4Address | IPv6Address, ...] = (
-    IPv4Address("1.1.1.1"),
-    IPv4Address("1.0.0.1"),
-    IPv4Address("8.8.8.8"),
-    IPv4Address("9.9.9.9"),
-    IPv4Address("104.16.1.10"),
-    IPv4Address("104.16.1.20"),
-    IPv6Address("2606:4700:4700::1111"),
-    IPv6Address("2606:4700:4700::1001"),
-    IPv6Address("2001:4860:4860::8888"),
-    IPv6Address("2620:fe::fe"),
-    IPv6Address("2606:4700::6810:10a"),
-    IPv6Address("2606:4700::6810:114"),
-)
-"""Addresses that the world answers on, all on its loopback."""
 
 _ROUTER_SYSCTLS: dict[str, int | str] = {
     "net.ipv4.ip_forward": 1,

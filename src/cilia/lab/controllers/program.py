@@ -8,19 +8,15 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from cilia.lab.controllers.config import ControllersConfig
 from cilia.lab.controllers.loop import Controllers
+from cilia.runtime.logs import set_up_logs
 from cilia.wire.kubernetes import KubernetesClient
-
-
-class ControllersConfig(msgspec.Struct, frozen=True):
-    """What the controllers need to know."""
-
-    kubeconfig: Path
 
 
 def main(config: Path) -> None:
     """Runs the controllers until a signal to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    set_up_logs()
     settings = msgspec.json.decode(config.read_bytes(), type=ControllersConfig)
     uvloop.run(_run(settings))
 

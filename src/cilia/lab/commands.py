@@ -1,0 +1,206 @@
+"""What `cilia lab up`, `down`, `status` and the others do."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cilia.lab import settings as files
+from cilia.lab.manifests import demos as known_demos
+from cilia.lab.requirements import inspect, prepare, problems
+from cilia.lab.settings import LabSettings, LabStatus
+from cilia.lab.site import STATE_ROOT, LabSite, find_cgroup2
+from cilia.model.errors import CiliaError
+
+Say = Callable[[str], None]
+
+POLL_S = 0.05
+
+
+class LabError(CiliaError):
+    """A lab cannot do what was asked; the message says what to type."""
+
+
+def open_site(name: str, nodes: int | None = None) -> LabSite:
+    """A lab's site, with as many nodes as its settings say.
+
+    Raises:
+        LabError: There is no cgroup v2 hierarchy, or the name is not one.
+    """
+    cgroups = find_cgroup2(Path("/proc/self/mountinfo").read_text())
+    if cgroups is None:
+        raise LabError("no cgroup v2 hierarchy is mounted; type: cilia lab up, to see the remedy")
+    try:
+        site = LabSite(name, cgroups)
+        known = files.read(site.settings_file, LabSettings)
+        return LabSite(name, cgroups, nodes or (known.nodes if known else 1))
+    except ValueError as error:
+        raise LabError(str(error)) from error
+
+
+def check_machine() -> None:
+    """Makes sure that this machine can run a lab.
+
+    Raises:
+        LabError: It cannot; the message lists what is missing and what to type.
+    """
+    prepare()
+    found = problems(inspect())
+    if found:
+        lines = [f"  {one.what}\n    type: {one.remedy}" for one in found]
+        raise LabError("\n".join(["this machine cannot run a lab yet:", *lines]))
+
+
+def change_settings(site: LabSite, change: Callable[[LabSettings], LabSettings]) -> LabSettings:
+    """Writes changed settings; the same settings are left alone."""
+    known = files.read(site.settings_file, LabSettings)
+    before = known or LabSettings()
+    after = change(before)
+    if known is not None and after == before:
+        return before
+    values = {name: getattr(after, name) for name in after.__struct_fields__}
+    numbered = LabSettings(**{**values, "revision": before.revision + 1})
+    files.write(site.settings_file, numbered)
+    return numbered
+
+
+def wanted_settings(before: LabSettings, demos: tuple[str, ...], nodes: int) -> LabSettings:
+    """Settings with further demos; the port of the API server is chosen once."""
+    return LabSettings(
+        nodes=nodes,
+        demos=tuple(dict.fromkeys((*before.demos, *demos))),
+        held=before.held,
+        api_port=before.api_port or free_port(),
+        revision=before.revision,
+    )
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def up(site: LabSite, demos: tuple[str, ...], timeout_s: float, say: Say) -> LabStatus:
+    """Brings a lab up, or finds it up, and waits until everything in it is ready.
+
+    Raises:
+        LabError: A demo is unknown, the machine lacks something, or the time is over.
+    """
+    for demo in demos:
+        if demo not in known_demos():
+            raise LabError(f"no demo {demo!r}; there is: {', '.join(known_demos())}")
+    check_machine()
+    began = time.monotonic()
+    settings = change_settings(site, lambda known: wanted_settings(known, demos, site.nodes))
+    supervisor = running_supervisor(site)
+    if supervisor is None:
+        site.status_file.unlink(missing_ok=True)
+        start_supervisor(site)
+    else:
+        os.kill(supervisor, signal.SIGHUP)
+    return _wait_ready(site, settings.revision, began, timeout_s, say, supervisor is None)
+
+
+def start_supervisor(site: LabSite) -> None:
+    """Starts `cilia lab run` as a process of its own session."""
+    site.log.mkdir(parents=True, exist_ok=True)
+    with (site.log / "supervisor.log").open("ab") as sink:
+        subprocess.Popen(
+            [sys.executable, "-m", "cilia", "lab", "run", "--name", site.name],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+def running_supervisor(site: LabSite) -> int | None:
+    """Process id of the lab's supervisor; None: it does not run."""
+    status = files.read(site.status_file, LabStatus)
+    if status is None:
+        return None
+    try:
+        words = Path(f"/proc/{status.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    is_ours = b"cilia" in words and words[-2:-1] == [site.name.encode()]
+    return status.pid if is_ours else None
+
+
+def _wait_ready(
+    site: LabSite, revision: int, began: float, timeout_s: float, say: Say, fresh: bool
+) -> LabStatus:
+    """Follows the status file until the lab is ready, and tells each step."""
+    told: set[str] = set()
+    status = None
+    while time.monotonic() - began < timeout_s:
+        status = files.read(site.status_file, LabStatus)
+        if status is not None and status.failure:
+            raise LabError(f"lab {site.name}: {status.failure}; log: {site.log}/supervisor.log")
+        if status is not None and status.revision >= revision:
+            for step in status.steps if fresh else ():
+                if step.name not in told:
+                    told.add(step.name)
+                    say(f"{time.monotonic() - began:5.1f} s  {step.name}")
+            if status.ready:
+                return status
+        time.sleep(POLL_S)
+    waiting = ", ".join(status.waiting_for) if status else "the supervisor"
+    raise LabError(
+        f"lab {site.name} is not ready after {timeout_s:.0f} s; missing: {waiting}; "
+        f"look at: cilia lab status --name {site.name}, and the logs in {site.log}"
+    )
+
+
+def hold(site: LabSite, program: str, held: bool) -> None:
+    """Stops a program of a running lab and keeps it stopped, or lets it run again.
+
+    Raises:
+        LabError: The lab does not run, or has no such program.
+    """
+    supervisor = running_supervisor(site)
+    status = files.read(site.status_file, LabStatus)
+    if supervisor is None or status is None:
+        raise LabError(f"lab {site.name} does not run; type: cilia lab up --name {site.name}")
+    names = [one.name for one in status.programs]
+    if program not in names:
+        raise LabError(f"lab {site.name} has no program {program}; it has: {', '.join(names)}")
+
+    def change(known: LabSettings) -> LabSettings:
+        others = tuple(name for name in known.held if name != program)
+        return LabSettings(
+            nodes=known.nodes,
+            demos=known.demos,
+            held=(*others, program) if held else others,
+            api_port=known.api_port,
+            revision=known.revision,
+        )
+
+    change_settings(site, change)
+    os.kill(supervisor, signal.SIGHUP)
+    _wait_held(site, program, held)
+
+
+def _wait_held(site: LabSite, program: str, held: bool) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        status = files.read(site.status_file, LabStatus)
+        for one in status.programs if status else ():
+            if one.name == program and one.state == ("held" if held else "running"):
+                return
+        time.sleep(POLL_S)
+    raise LabError(f"lab {site.name}: {program} did not {'stop' if held else 'start'} in time")
+
+
+def labs() -> list[str]:
+    """Names of all labs on this machine, running or not."""
+    if not STATE_ROOT.is_dir():
+        return []
+    return sorted(path.name for path in STATE_ROOT.iterdir() if path.is_dir())

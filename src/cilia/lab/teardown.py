@@ -1,0 +1,150 @@
+"""`cilia lab down`: everything a lab left on this machine goes, also after a crash."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cilia.lab import topology
+from cilia.lab.commands import LabError, running_supervisor
+from cilia.lab.site import LabSite
+
+STOP_S = 20.0
+POLL_S = 0.02
+
+
+def down(site: LabSite) -> list[str]:
+    """Removes a lab; what was removed, one sentence each (empty: there was nothing).
+
+    Raises:
+        LabError: Something would not go.
+    """
+    removed = []
+    if _stop_supervisor(site):
+        removed.append("supervisor stopped")
+    if count := _kill_cgroup(site.cgroup):
+        removed.append(f"{count} processes ended")
+    if count := _unmount(site):
+        removed.append(f"{count} mounts removed")
+    if names := topology.present_namespaces(site):
+        topology.remove(names)
+        removed.append(f"{len(names)} network namespaces removed")
+    if count := _remove_cgroups(site.cgroup):
+        removed.append(f"{count} cgroups removed")
+    for what, folder in (("pins", site.bpffs), ("sockets", site.run), ("state", site.state)):
+        if folder.exists():
+            _remove_folder(folder)
+            removed.append(f"{what} in {folder} removed")
+    _remove_if_empty(site.cgroup.parent, site.bpffs.parent, site.run.parent, site.state.parent)
+    return removed
+
+
+def _stop_supervisor(site: LabSite) -> bool:
+    try:
+        supervisor = running_supervisor(site)
+    except ValueError:
+        return False
+    if supervisor is None:
+        return False
+    os.kill(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while Path(f"/proc/{supervisor}").exists() and not _is_zombie(supervisor):
+        if time.monotonic() > deadline:
+            os.kill(supervisor, signal.SIGKILL)
+            deadline += STOP_S
+        time.sleep(POLL_S)
+    return True
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _processes(cgroup: Path) -> list[int]:
+    found = []
+    for folder in _cgroups(cgroup):
+        with contextlib.suppress(OSError):
+            found += [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+    return found
+
+
+def _cgroups(cgroup: Path) -> Iterator[Path]:
+    """A cgroup and all below it, the deepest first."""
+    for folder, _, _ in os.walk(cgroup, topdown=False):
+        yield Path(folder)
+
+
+def _kill_cgroup(cgroup: Path) -> int:
+    """Kills every process in a cgroup and below; how many there were."""
+    processes = _processes(cgroup)
+    if not processes:
+        return 0
+    killer = cgroup / "cgroup.kill"
+    if killer.exists():
+        killer.write_text("1")
+    deadline = time.monotonic() + STOP_S
+    while left := _processes(cgroup):
+        if time.monotonic() > deadline:
+            raise LabError(f"processes of {cgroup} do not end: {left}")
+        for pid in left if not killer.exists() else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_S)
+    return len(processes)
+
+
+def _remove_cgroups(cgroup: Path) -> int:
+    count = 0
+    deadline = time.monotonic() + STOP_S
+    for folder in _cgroups(cgroup):
+        while True:
+            try:
+                folder.rmdir()
+                count += 1
+                break
+            except FileNotFoundError:
+                break
+            except OSError as error:
+                # The kernel keeps a cgroup busy for a moment after its last process ended.
+                if time.monotonic() > deadline:
+                    raise LabError(f"cgroup {folder} cannot be removed: {error}") from error
+                time.sleep(POLL_S)
+    return count
+
+
+def _unmount(site: LabSite) -> int:
+    """Detaches mounts below the lab's folders, the latest first."""
+    points = mount_points(Path("/proc/self/mountinfo").read_text(), (site.run, site.state))
+    for point in points:
+        subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+    return len(points)
+
+
+def mount_points(mountinfo: str, folders: tuple[Path, ...]) -> list[str]:
+    """Mount points that lie below some folders, in the order in which to detach them."""
+    found = []
+    for line in mountinfo.splitlines():
+        point = line.split(" ")[4].encode().decode("unicode_escape")
+        if any(Path(point).is_relative_to(folder) for folder in folders):
+            found.append(point)
+    return found[::-1]
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise LabError(f"{folder} cannot be removed: {error}; remove it by hand") from error
+
+
+def _remove_if_empty(*folders: Path) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
