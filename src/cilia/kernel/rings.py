@@ -9,6 +9,7 @@ Source:
 
 import mmap
 import select
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Ring:
     @property
     def size(self) -> int:
         """Bytes that the ring holds."""
-        return int(self._size)
+        return self._size
 
     def read(self, limit: int | None = None) -> NDArray[Any]:
         """Takes the finished records out of the ring, oldest first.
@@ -110,14 +111,35 @@ class Ring:
         self.discarded += int(taken_back.sum())
         return frames, frames["record"][~taken_back]
 
-    def wait(self, timeout_s: float) -> bool:
-        """Sleeps until a program asks for a wake-up; whether one did."""
-        with select.epoll() as poll:
-            poll.register(self.fd, select.EPOLLIN)
-            return bool(poll.poll(timeout_s))
-
     def close(self) -> None:
         """Unmaps the ring; records already read stay valid."""
         del self._consumed, self._produced
         self._ours.close()
         self._theirs.close()
+
+
+class WakeUps:
+    """One file descriptor that is readable when a program asked for a wake-up on any ring.
+
+    Edge-triggered: records that came without asking leave it quiet, however many wait.
+
+    Source:
+        epoll(7), "Level-triggered and edge-triggered".
+    """
+
+    def __init__(self, rings: Iterable[Ring]) -> None:
+        self._epoll = select.epoll()
+        for ring in rings:
+            self._epoll.register(ring.fd, select.EPOLLIN | select.EPOLLET)
+
+    def fileno(self) -> int:
+        """For another poll, or an event loop."""
+        return self._epoll.fileno()
+
+    def clear(self) -> None:
+        """Forgets the wake-ups so far."""
+        self._epoll.poll(0)
+
+    def close(self) -> None:
+        """Closes the descriptor; the rings stay open."""
+        self._epoll.close()

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia.runtime.services import pause
+
 log = logging.getLogger(__name__)
 
 Records = NDArray[np.void]
 
-BATCH = 32_768
+BATCH = 4_096
 """Records taken from one ring at a time, so that one busy CPU does not starve the rest."""
 
 
@@ -50,13 +52,19 @@ class Reader:
         self._on_lost = on_lost
         self._interval_s = interval_s
         self._lost_before = list(lost())
+        self._filling = asyncio.Event()
+
+    def hurry(self) -> None:
+        """A ring is filling: look now."""
+        self._filling.set()
 
     async def run(self, ready: asyncio.Event) -> None:
         """Reads until cancelled."""
         ready.set()
         while True:
-            if await self.drain() == 0:
-                await asyncio.sleep(self._interval_s())
+            self._filling.clear()
+            if await self.drain() < BATCH:
+                await pause(self._filling, self._interval_s())
 
     async def drain(self) -> int:
         """Takes what waits in every ring once; how many records that was."""

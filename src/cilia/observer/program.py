@@ -1,0 +1,156 @@
+"""`cilia observer --config FILE`: one a node, the only reader of its rings."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.datapath import loader
+from cilia.datapath.maps.metric import event_stats
+from cilia.datapath.records import EventRings
+from cilia.hubble.events import event_of, wall_clock_offset_ns
+from cilia.hubble.monitor import Monitor
+from cilia.kernel.errors import NotFoundError
+from cilia.kernel.rings import WakeUps
+from cilia.model.errors import CiliaError
+from cilia.model.site import NodeSite
+from cilia.observer.names import AgentNames
+from cilia.observer.reader import Reader
+from cilia.observer.settings import ObserverSettings
+from cilia.runtime.locks import ProcessLock
+from cilia.runtime.logs import set_up_logs
+from cilia.runtime.services import serve
+from cilia.runtime.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+WAIT_FOR_RINGS_S = 0.05
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the observer until SIGTERM; exit code 1 with one line when it cannot."""
+    try:
+        settings = read_settings(arguments)
+        set_up_logs(settings.log_level, settings.log_format)
+        with ProcessLock(
+            Path(settings.run_dir) / "observer.pid", f"an observer for {settings.node_name}"
+        ):
+            asyncio.run(run(settings))
+    except CiliaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def read_settings(arguments: list[str]) -> ObserverSettings:
+    """The settings of these words: `--config FILE` first, then flags."""
+    file = None
+    if arguments[:1] == ["--config"] and len(arguments) > 1:
+        file, arguments = Path(arguments[1]), arguments[2:]
+    return load_settings(
+        ObserverSettings, file=file, environment=os.environ, flags=arguments
+    ).values
+
+
+async def run(settings: ObserverSettings) -> None:
+    """Waits for the datapath, then reads and serves until SIGTERM or SIGINT."""
+    site = NodeSite(
+        name=settings.node_name,
+        netns=None,
+        bpffs=Path(settings.bpffs),
+        cgroup=Path("/"),
+        state=Path(settings.run_dir),
+        run=Path(settings.run_dir),
+    )
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(observe(site, settings))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+async def observe(site: NodeSite, settings: ObserverSettings) -> None:
+    """Connects rings, names and subscribers, and runs them."""
+    rings = await _open_rings(site)
+    stats = {"event_stats": loader.open_map(site, "event_stats")}
+    names = AgentNames(site.agent_socket)
+    sizes = [ring.size for ring in rings.rings.values()]
+    monitor = Monitor({"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]})
+
+    async def publish(records: NDArray[np.void]) -> None:
+        wanted = monitor.wanted(records) if monitor.is_watched else records[:0]
+        if len(wanted):
+            await names.learn(wanted)
+            offset = wall_clock_offset_ns()
+            monitor.publish(wanted, lambda record: event_of(record, names, offset))
+
+    def interval_s() -> float:
+        milliseconds = (
+            settings.poll_interval_ms if monitor.is_watched else settings.idle_interval_ms
+        )
+        return milliseconds / 1000
+
+    reader = Reader(
+        list(rings.rings.values()),
+        lambda: event_stats(stats).lost,
+        publish,
+        monitor.report_lost,
+        interval_s,
+    )
+    wake_ups = WakeUps(rings.rings.values())
+
+    def hurry() -> None:
+        wake_ups.clear()
+        reader.hurry()
+
+    asyncio.get_running_loop().add_reader(wake_ups.fileno(), hurry)
+    log.info("observing", extra={"rings": len(sizes), "socket": str(site.monitor_socket)})
+    try:
+        await serve((reader, MonitorSocket(site.monitor_socket, monitor)))
+    finally:
+        asyncio.get_running_loop().remove_reader(wake_ups.fileno())
+        wake_ups.close()
+        rings.close()
+
+
+async def _open_rings(site: NodeSite) -> EventRings:
+    """The rings, as soon as the agent has made them."""
+    waiting = False
+    while True:
+        try:
+            return EventRings(site)
+        except (NotFoundError, FileNotFoundError):
+            if not waiting:
+                log.info("waiting for the agent to load the datapath")
+            waiting = True
+            await asyncio.sleep(WAIT_FOR_RINGS_S)
+
+
+class MonitorSocket:
+    """A Service: the unix socket that subscribers connect to.
+
+    Args:
+        path: The socket; a dead one in its place is removed.
+        monitor: Serves each client.
+    """
+
+    name = "monitor"
+
+    def __init__(self, path: Path, monitor: Monitor) -> None:
+        self._path = path
+        self._monitor = monitor
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Accepts clients until cancelled."""
+        self._path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._monitor.serve, str(self._path))
+        self._path.chmod(0o660)
+        async with server:
+            ready.set()
+            await server.serve_forever()
