@@ -1,0 +1,129 @@
+"""IP prefixes in bulk: a million of them are one array.
+
+The kernel's form of a prefix is a 16-byte address, IPv4 as ::ffff:a.b.c.d, and a
+number of bits, 96 + n for IPv4. Here both are one 17-byte key, the address and then
+the bits, so that sorting keys puts every prefix right before what it contains.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from socket import AF_INET, AF_INET6, inet_pton
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.model.errors import InvalidValue
+from cilia.model.labels import Network
+
+PREFIX_KEY = np.dtype("S17")
+V4_BITS = 96
+_V4_HEAD = bytes(10) + b"\xff\xff"
+PrefixKeys = NDArray[np.bytes_]
+
+
+def prefix_key(prefix: Network) -> bytes:
+    """The 17-byte key of one prefix."""
+    address = prefix.network_address.packed
+    if prefix.version == 4:
+        return _V4_HEAD + address + bytes((V4_BITS + prefix.prefixlen,))
+    return address + bytes((prefix.prefixlen,))
+
+
+def prefix_of_key(key: bytes) -> Network:
+    """The prefix of a key; trailing zero bytes may be missing, as numpy leaves them out."""
+    key = key.ljust(17, b"\0")
+    if is_v4_key(key):
+        return ipaddress.IPv4Network((key[12:16], key[16] - V4_BITS))
+    return ipaddress.IPv6Network((key[:16], key[16]))
+
+
+def is_v4_key(key: bytes) -> bool:
+    """True if a full 17-byte key is of an IPv4 prefix."""
+    return key.startswith(_V4_HEAD) and len(key) == 17 and key[16] >= V4_BITS
+
+
+def parse_prefixes(texts: Sequence[str]) -> PrefixKeys:
+    """The keys of many prefixes, in the order given, host bits cleared.
+
+    Args:
+        texts: `address/bits`, or a bare address, of either family.
+
+    Returns:
+        Shape `(n,)`, dtype `PREFIX_KEY`.
+
+    Raises:
+        InvalidValue: One is not a prefix; the message starts with its index and text.
+    """
+    raw = bytearray(17 * len(texts))
+    at = 0
+    for text in texts:
+        address, slash, bits = text.partition("/")
+        try:
+            if ":" in address:
+                packed, limit, offset = inet_pton(AF_INET6, address), 128, 0
+                if packed.startswith(_V4_HEAD):
+                    raise OSError("IPv4 in IPv6 form")
+            else:
+                packed, limit, offset = _V4_HEAD + inet_pton(AF_INET, address), 32, V4_BITS
+            length = (int(bits) if bits.isascii() and bits.isdigit() else -1) if slash else limit
+            if not 0 <= length <= limit:
+                raise OSError("bits out of range")
+        except (OSError, ValueError) as error:
+            raise InvalidValue(_prefix_problem(at // 17, text)) from error
+        raw[at : at + 16] = packed
+        raw[at + 16] = offset + length
+        at += 17
+    return mask_keys(np.frombuffer(bytes(raw), dtype=np.uint8).reshape(-1, 17))
+
+
+def _prefix_problem(index: int, text: str) -> str:
+    if text.lower().startswith("::ffff:"):
+        return f"{index}: {text!r}: an IPv4 prefix in IPv6 form; write it as a.b.c.d/n"
+    return f"{index}: {text!r} is not a prefix; write address/bits, as 10.0.0.0/8 or fd00::/8"
+
+
+def mask_keys(raw: NDArray[np.uint8]) -> PrefixKeys:
+    """Keys with the bits behind each prefix cleared.
+
+    Args:
+        raw: Shape `(n, 17)`, 16 bytes of address and one of bits.
+    """
+    masked = raw.copy()
+    masked[:, :16] &= _mask_bytes(raw[:, 16])
+    return as_keys(masked)
+
+
+def last_keys(keys: PrefixKeys) -> PrefixKeys:
+    """For each prefix the greatest key that it contains: its last address, whole."""
+    raw = as_bytes(keys).copy()
+    raw[:, :16] |= ~_mask_bytes(raw[:, 16])
+    raw[:, 16] = 128
+    return as_keys(raw)
+
+
+def as_bytes(keys: PrefixKeys) -> NDArray[np.uint8]:
+    """Keys as bytes, shape `(n, 17)`, sharing memory where that is possible."""
+    return np.ascontiguousarray(keys).view(np.uint8).reshape(-1, 17)
+
+
+def as_keys(raw: NDArray[np.uint8]) -> PrefixKeys:
+    """Bytes of shape `(n, 17)` as keys of shape `(n,)`."""
+    keys: PrefixKeys = np.ascontiguousarray(raw).view(PREFIX_KEY).reshape(-1)
+    return keys
+
+
+def are_v4(keys: PrefixKeys) -> NDArray[np.bool_]:
+    """Which keys are of IPv4 prefixes."""
+    raw = as_bytes(keys)
+    head = np.frombuffer(_V4_HEAD, dtype=np.uint8)
+    result: NDArray[np.bool_] = (raw[:, :12] == head).all(axis=1) & (raw[:, 16] >= V4_BITS)
+    return result
+
+
+_MASKS = np.array(
+    [list((((1 << n) - 1) << (128 - n)).to_bytes(16, "big")) for n in range(129)], dtype=np.uint8
+)
+
+
+def _mask_bytes(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return _MASKS[bits]

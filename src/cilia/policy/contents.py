@@ -1,0 +1,111 @@
+"""What the rules that select an endpoint come to: grants, and what happens to all else."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+
+from cilia.model.ports import NamedPort, NamedPorts
+from cilia.model.rules import Direction, PolicyKey, Spec
+from cilia.policy.delta import ROW
+from cilia.policy.numbers import Content
+from cilia.policy.peers import PeerTable
+from cilia.policy.provenance import NO_PROVENANCE, Provenance, ProvenanceRule
+from cilia.policy.resolution import Claim
+from cilia.policy.verdicts import (
+    ALLOW,
+    ALLOW_PRECEDENCE,
+    BASE_BITS,
+    DEFAULT_DENY,
+    DEFAULT_DENY_PRECEDENCE,
+    DENY_PRECEDENCE,
+    Grant,
+    row_keys,
+)
+
+
+class Enforcement(StrEnum):
+    """When a direction of an endpoint is enforced."""
+
+    DEFAULT = "default"
+    """When a rule selects the endpoint."""
+    ALWAYS = "always"
+    """Even when none does."""
+    NEVER = "never"
+    """Not even then."""
+
+
+class Rulebook(msgspec.Struct, frozen=True):
+    """Everything that selects an endpoint."""
+
+    specs: tuple[Spec, ...]
+    claims: tuple[Claim, ...]
+    ports: NamedPorts
+    """The endpoint's own named ports."""
+    enforcement: Enforcement
+
+
+def used_ports(claims: Iterable[Claim], ports: NamedPorts) -> NamedPorts:
+    """Those of an endpoint's named ports that a rule asks for."""
+    if not ports:
+        return ports
+    names = {p.name for claim in claims for p in claim.ports or () if isinstance(p, NamedPort)}
+    return frozenset(port for port in ports if port[0] in names)
+
+
+def content_of(rulebook: Rulebook, peers: PeerTable, provenance: Provenance) -> Content:
+    """The content of a policy number."""
+    closed = [_is_closed(rulebook, direction) for direction in Direction]
+    enforced = [
+        rulebook.enforcement is not Enforcement.NEVER
+        and (closed[direction] or any(spec.touches[direction] for spec in rulebook.specs))
+        for direction in Direction
+    ]
+    grants = tuple(
+        _grant(claim, rulebook.ports, peers)
+        for claim in rulebook.claims
+        if enforced[claim.direction]
+    )
+    base = [
+        _base_row(rulebook, direction, provenance, closed=closed[direction])
+        for direction in Direction
+        if enforced[direction]
+    ]
+    return Content(grants, np.array(base, dtype=ROW), (enforced[0], enforced[1]))
+
+
+def _is_closed(rulebook: Rulebook, direction: Direction) -> bool:
+    if rulebook.enforcement is Enforcement.ALWAYS:
+        return True
+    return any(spec.closes[direction] for spec in rulebook.specs)
+
+
+def _grant(claim: Claim, own: NamedPorts, peers: PeerTable) -> Grant:
+    return Grant(
+        tuple(peers.number(selector) for selector in claim.needs),
+        row_keys(claim.direction, claim.ports, own),
+        DENY_PRECEDENCE if claim.deny else ALLOW_PRECEDENCE,
+        frozenset((claim.origin,)),
+    )
+
+
+def _base_row(
+    rulebook: Rulebook, direction: Direction, provenance: Provenance, *, closed: bool
+) -> tuple[int, ...]:
+    key = (0, 0, int(direction), 0, 0, BASE_BITS)
+    if not closed:
+        return (*key, ALLOW, ALLOW_PRECEDENCE, NO_PROVENANCE, 0)
+    number = provenance.number(closers(rulebook.specs, direction))
+    return (*key, DEFAULT_DENY, DEFAULT_DENY_PRECEDENCE, number, 0)
+
+
+def closers(specs: Sequence[Spec], direction: Direction) -> list[ProvenanceRule]:
+    """What closed a direction: the specs that did, or else the enforcement mode."""
+    found = [
+        ProvenanceRule(spec.policy, spec.path, -1, direction, "default-deny", spec.log)
+        for spec in specs
+        if spec.closes[direction]
+    ]
+    mode = PolicyKey("EnforcementMode", "", Enforcement.ALWAYS.value)
+    return found or [ProvenanceRule(mode, "", -1, direction, "default-deny")]

@@ -1,0 +1,100 @@
+"""What must change in the kernel, as steps in an order that never opens a hole.
+
+First the rows that nobody looks at yet, then the members and prefixes that move to
+new classes, then each endpoint's switch to its new rows, and only then what is dead.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.model.prefixes import PREFIX_KEY, PrefixKeys
+
+Rows = NDArray[np.void]
+
+ROW = np.dtype(
+    [
+        ("policy", "<u4"),
+        ("class", "<u4"),
+        ("direction", "u1"),
+        ("protocol", "u1"),
+        ("port", "<u2"),
+        ("prefixlen", "u1"),
+        ("verdict", "u1"),
+        ("precedence", "<u4"),
+        ("provenance", "<u4"),
+        ("generation", "<u4"),
+    ]
+)
+"""One row of the policy map; ports in host order, `prefixlen` in the kernel key's bits."""
+
+MEMBER = np.dtype([("identity", "<u4"), ("class", "<u4")])
+PREFIX = np.dtype([("key", PREFIX_KEY), ("identity", "<u4"), ("class", "<u4")])
+CLOSED = 0
+"""The policy number that never has rows: an endpoint that enforces it lets nothing through."""
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """What one endpoint's row says of policy."""
+
+    policy: int
+    generation: int
+    ingress_enforced: bool
+    egress_enforced: bool
+    audit: bool = False
+
+
+class WriteRows(msgspec.Struct, frozen=True):
+    """Adds policy rows: dtype ROW."""
+
+    rows: Rows
+
+
+class DeleteRows(msgspec.Struct, frozen=True):
+    """Deletes policy rows that nothing leads to any more: dtype ROW."""
+
+    rows: Rows
+
+
+class MoveMembers(msgspec.Struct, frozen=True):
+    """Puts identities into classes: dtype MEMBER."""
+
+    members: Rows
+
+
+class ForgetMembers(msgspec.Struct, frozen=True):
+    """Identities that are gone: uint32."""
+
+    identities: NDArray[np.uint32]
+
+
+class WritePrefixes(msgspec.Struct, frozen=True):
+    """Puts prefixes that only CIDR rules know into the ipcache: dtype PREFIX."""
+
+    prefixes: Rows
+
+
+class RemovePrefixes(msgspec.Struct, frozen=True):
+    """Prefixes that no rule names any more: dtype PREFIX_KEY."""
+
+    keys: PrefixKeys
+
+
+class Assign(msgspec.Struct, frozen=True):
+    """Switches endpoints to their rows."""
+
+    assignments: Mapping[int, Assignment]
+
+
+Step = (
+    WriteRows | DeleteRows | MoveMembers | ForgetMembers | WritePrefixes | RemovePrefixes | Assign
+)
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """Steps to do in order."""
+
+    revision: int
+    steps: tuple[Step, ...]

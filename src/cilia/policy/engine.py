@@ -1,0 +1,349 @@
+"""The engine: policies, identities and endpoints in, steps for the kernel out.
+
+A pure state machine. Changes are gathered; `commit` says what they come to, as a
+`Delta` whose steps, done in order, never let through what both the state before and
+the state after forbid, and never stop what both allow.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from cilia.model.identities import reserved_labels
+from cilia.model.labels import LabelSet
+from cilia.model.ports import NamedPorts
+from cilia.model.rules import Policy, PolicyKey
+from cilia.policy.contents import Enforcement, Rulebook, content_of, used_ports
+from cilia.policy.delta import (
+    Assign,
+    Assignment,
+    DeleteRows,
+    Delta,
+    ForgetMembers,
+    MoveMembers,
+    RemovePrefixes,
+    Rows,
+    Step,
+    WritePrefixes,
+    WriteRows,
+)
+from cilia.policy.numbers import Content, PolicyNumber
+from cilia.policy.peers import Peer, PeerTable
+from cilia.policy.provenance import Provenance, ProvenanceRule
+from cilia.policy.registry import ContentKey, NumberTable
+from cilia.policy.resolution import (
+    CidrGroup,
+    Claim,
+    PolicyService,
+    Selector,
+    World,
+    claims_of,
+    uses_world,
+)
+from cilia.policy.subjects import SubjectTable
+
+INIT_LABEL = "reserved:init"
+
+
+class Hints(msgspec.Struct, frozen=True):
+    """What the engine needs to know again after a restart, so that its numbers hold."""
+
+    secret: bytes = b""
+    classes: dict[str, int] = {}
+    """Class key in hexadecimal -> class."""
+    next_policy: int = 1
+    next_provenance: int = 1
+    revision: int = 0
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """An endpoint of this node."""
+
+    identity: int
+    ports: NamedPorts = frozenset()
+    """Named ports of its containers."""
+    audit: bool = False
+    """What policy would drop passes, and is reported."""
+
+
+class PolicyEngine:
+    """Everything policy knows of this node.
+
+    Attributes:
+        revision: Counts commits; rows and endpoints carry it as their generation.
+        provenance: The rules behind each provenance number.
+        peers: Identities, prefixes and classes.
+        subjects: Policies, and which endpoint identities they select.
+        endpoints: This node's endpoints, by id.
+        assigned: What each endpoint was last assigned.
+        applied: For each policy the revision at which it took effect as it is now.
+    """
+
+    def __init__(
+        self, enforcement: Enforcement = Enforcement.DEFAULT, hints: Hints | None = None
+    ) -> None:
+        hints = hints or Hints()
+        classes = {int(key, 16): number for key, number in hints.classes.items()}
+        self.revision = hints.revision
+        self.provenance = Provenance(hints.next_provenance)
+        self.peers = PeerTable(classes, hints.secret)
+        self.subjects = SubjectTable()
+        self.numbers = NumberTable(hints.next_policy)
+        self.endpoints: dict[int, Endpoint] = {}
+        self.assigned: dict[int, Assignment] = {}
+        self.applied: dict[PolicyKey, int] = {}
+        self._enforcement = enforcement
+        self._world = World()
+        self._world_changed = False
+        self._claims: dict[int, tuple[Claim, ...]] = {}
+        self._version: dict[int, int] = {}
+        self._in_use: Counter[Selector] = Counter()
+        self._named_ports: Counter[tuple[str, int, int]] = Counter()
+        self._pending: set[PolicyKey] = set()
+        self._judge_again = False
+        for number, labels in reserved_labels().items():
+            self.set_identity(number, labels)
+
+    def set_enforcement(self, enforcement: Enforcement) -> None:
+        """Changes when endpoints are enforced."""
+        self._enforcement = enforcement
+
+    def set_policy(self, policy: Policy) -> None:
+        """Adds or replaces a policy."""
+        if self.subjects.policies.get(policy.key) != policy:
+            self.subjects.set_policy(policy)
+            self._pending.add(policy.key)
+
+    def delete_policy(self, key: PolicyKey) -> None:
+        """Takes a policy out."""
+        self.subjects.delete_policy(key)
+        self._pending.discard(key)
+        self.applied.pop(key, None)
+
+    def set_identity(self, number: int, labels: LabelSet, ports: NamedPorts = frozenset()) -> None:
+        """Adds an identity, or changes it.
+
+        Args:
+            number: The identity.
+            labels: What it carries.
+            ports: Named ports of all pods anywhere that have it.
+        """
+        before = self.peers.peers.get(number)
+        now = Peer(labels, ports)
+        if before != now:
+            self._judge_again |= before is not None
+            self._count_ports(before.ports if before else frozenset(), ports)
+            self.peers.put(number, now)
+
+    def delete_identity(self, number: int) -> None:
+        """Takes an identity out; nothing in the ipcache may lead to it any more."""
+        before = self.peers.peers.get(number)
+        if before is not None:
+            self._count_ports(before.ports, frozenset())
+            self.peers.delete(number)
+
+    def set_endpoint(self, endpoint_id: int, endpoint: Endpoint) -> None:
+        """Adds an endpoint, or changes it; it is closed until the commit is in the kernel."""
+        self.endpoints[endpoint_id] = endpoint
+
+    def delete_endpoint(self, endpoint_id: int) -> None:
+        """Takes an endpoint out."""
+        self.endpoints.pop(endpoint_id, None)
+        self.assigned.pop(endpoint_id, None)
+
+    def set_cidr_groups(self, groups: Iterable[CidrGroup]) -> None:
+        """Says which CiliumCIDRGroups there are."""
+        named = {group.name: group for group in groups}
+        if named != self._world.groups:
+            self._change_world(msgspec.structs.replace(self._world, groups=named))
+
+    def set_services(self, services: Iterable[PolicyService]) -> None:
+        """Says which services there are, with their backends."""
+        named = {(service.namespace, service.name): service for service in services}
+        if named != self._world.services:
+            self._change_world(msgspec.structs.replace(self._world, services=named))
+
+    def judge_again(self) -> None:
+        """Has every connection judged again, because an address changed its identity."""
+        self._judge_again = True
+
+    def commit(self) -> Delta:
+        """What all changes since the last commit come to."""
+        self.revision += 1
+        classes = self.peers.classes
+        self._select_subjects()
+        self.peers.refine([s for s, users in self._in_use.items() if users > 0])
+        created, classes.created = classes.created, set()
+        rows = [self.numbers.add_classes(created, classes, self.revision)]
+        assignments, written = self._assignments()
+        steps: list[Step] = [WriteRows(np.concatenate([*rows, *written]))]
+        steps += self._move_peers()
+        steps.append(Assign(assignments))
+        steps += self._clean_up()
+        for key in self._pending:
+            self.applied[key] = self.revision
+        self._pending.clear()
+        return Delta(self.revision, tuple(step for step in steps if has_work(step)))
+
+    def state(self) -> Delta:
+        """Everything that the kernel must hold now, as if from nothing."""
+        steps: list[Step] = [
+            WriteRows(self.numbers.rows(self.revision)),
+            MoveMembers(self.peers.members()),
+            WritePrefixes(self.peers.prefixes.all()),
+            Assign(dict(self.assigned)),
+        ]
+        return Delta(self.revision, tuple(step for step in steps if has_work(step)))
+
+    def hints(self) -> Hints:
+        """What to hand to the next engine of this node."""
+        return Hints(
+            secret=self.peers.secret,
+            classes={f"{key:x}": number for key, number in self.peers.classes.keys().items()},
+            next_policy=self.numbers.next,
+            next_provenance=self.provenance.next,
+            revision=self.revision,
+        )
+
+    def endpoints_of(self, key: PolicyKey) -> list[int]:
+        """The endpoints that a policy selects, in order."""
+        numbers = self.subjects.spec_numbers(key).values()
+        users: set[int] = set().union(*(self.subjects.users.get(n, set()) for n in numbers))
+        return sorted(e for e, endpoint in self.endpoints.items() if endpoint.identity in users)
+
+    def rules(self, provenance: int) -> tuple[ProvenanceRule, ...]:
+        """The rules behind a provenance number."""
+        return self.provenance.rules(provenance)
+
+    def _change_world(self, world: World) -> None:
+        self._world = world
+        self._world_changed = True
+
+    def _count_ports(self, before: NamedPorts, now: NamedPorts) -> None:
+        if before == now:
+            return
+        self._named_ports.update(now)
+        self._named_ports.subtract(before)
+        named: dict[str, set[tuple[int, int]]] = {}
+        for (name, protocol, port), holders in self._named_ports.items():
+            if holders > 0:
+                named.setdefault(name, set()).add((protocol, port))
+        if named != self._world.named_ports:
+            self._change_world(msgspec.structs.replace(self._world, named_ports=named))
+
+    def _select_subjects(self) -> None:
+        """Finds who is selected by what, and which selectors that brings into use."""
+        peers = self.peers.peers
+        identities = {endpoint.identity for endpoint in self.endpoints.values()}
+        self.subjects.set_identities({i: peers[i].labels for i in identities if i in peers})
+        active = self.subjects.users.keys()
+        for number in self._claims.keys() - active:
+            self._use(self._claims.pop(number), -1)
+            del self._version[number]
+        for number in active - self._claims.keys():
+            self._claims[number] = claims_of(self.subjects.specs[number], self._world)
+            self._version[number] = 0
+            self._use(self._claims[number], 1)
+        if self._world_changed:
+            self._world_changed = False
+            self._resolve_again()
+
+    def _resolve_again(self) -> None:
+        for number, before in list(self._claims.items()):
+            if uses_world(self.subjects.specs[number]):
+                now = claims_of(self.subjects.specs[number], self._world)
+                if now != before:
+                    self._claims[number] = now
+                    self._version[number] = self.revision
+                    self._use(now, 1)
+                    self._use(before, -1)
+
+    def _use(self, claims: Iterable[Claim], change: int) -> None:
+        for claim in claims:
+            for selector in claim.needs:
+                self._in_use[selector] += change
+
+    def _assignments(self) -> tuple[dict[int, Assignment], list[Rows]]:
+        """Each endpoint that changes and its assignment; and the rows of new numbers."""
+        rows: list[Rows] = []
+        chosen: dict[int, Assignment] = {}
+        known: dict[tuple[int, NamedPorts], tuple[int, tuple[bool, bool]]] = {}
+        for endpoint_id, endpoint in self.endpoints.items():
+            if endpoint.identity not in self.subjects.selected:
+                continue
+            subject = (endpoint.identity, endpoint.ports)
+            if subject not in known:
+                policy, is_new = self._number_of(endpoint)
+                if is_new:
+                    policy.fill(self.peers.classes)
+                    rows.append(policy.rows(self.revision))
+                known[subject] = policy.number, policy.enforced
+            number, (ingress, egress) = known[subject]
+            now = Assignment(number, self.revision, ingress, egress, endpoint.audit)
+            before = self.assigned.get(endpoint_id)
+            same = before and msgspec.structs.replace(before, generation=self.revision) == now
+            if not same or self._judge_again:
+                chosen[endpoint_id] = self.assigned[endpoint_id] = now
+        self._judge_again = False
+        return chosen, rows
+
+    def _number_of(self, endpoint: Endpoint) -> tuple[PolicyNumber, bool]:
+        specs = sorted(self.subjects.selected[endpoint.identity])
+        claims = tuple(claim for number in specs for claim in self._claims[number])
+        ports = used_ports(claims, endpoint.ports)
+        is_init = INIT_LABEL in self.peers.peers[endpoint.identity].labels
+        enforcement = Enforcement.ALWAYS if is_init else self._enforcement
+        versions = tuple((number, self._version[number]) for number in specs)
+        key: ContentKey = (versions, ports, enforcement)
+
+        def make() -> Content:
+            book = Rulebook(
+                tuple(self.subjects.specs[n] for n in specs), claims, ports, enforcement
+            )
+            return content_of(book, self.peers, self.provenance)
+
+        return self.numbers.find(key, make, self.provenance)
+
+    def _move_peers(self) -> list[Step]:
+        written, removed = self.peers.prefixes.changes(self.peers.classes.class_of)
+        return [MoveMembers(self.peers.moves()), WritePrefixes(written), RemovePrefixes(removed)]
+
+    def _clean_up(self) -> list[Step]:
+        """Steps after the switch: selectors, classes, rows and identities that are dead."""
+        classes = self.peers.classes
+        used = {assignment.policy for assignment in self.assigned.values()}
+        dead = [self.numbers.retire(used, self.revision)]
+        stale = [selector for selector, users in self._in_use.items() if users <= 0]
+        for selector in stale:
+            del self._in_use[selector]
+        gone = self.peers.coarsen(stale)
+        created, classes.created = classes.created, set()
+        late = self.numbers.add_classes(created, classes, self.revision)
+        moved = self._move_peers()
+        dropped, classes.dropped = classes.dropped, set()
+        dead.append(self.numbers.drop_classes(dropped))
+        return [
+            WriteRows(late),
+            *moved,
+            DeleteRows(np.concatenate(dead)),
+            ForgetMembers(np.array(gone, dtype=np.uint32)),
+        ]
+
+
+def has_work(step: Step) -> bool:
+    """True if a step changes anything."""
+    match step:
+        case WriteRows(rows) | DeleteRows(rows):
+            return len(rows) > 0
+        case MoveMembers(members):
+            return len(members) > 0
+        case ForgetMembers(identities):
+            return len(identities) > 0
+        case WritePrefixes(prefixes):
+            return len(prefixes) > 0
+        case RemovePrefixes(keys):
+            return len(keys) > 0
+        case Assign(assignments):
+            return len(assignments) > 0

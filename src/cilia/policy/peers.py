@@ -1,0 +1,313 @@
+"""Peers: every identity and rule prefix there is, and the class that each is in.
+
+    identities ──labels──▶ slots ──selectors in use──▶ classes
+    prefixes ──coverage──▶ groups ─┘
+
+Changes are gathered, `refine` splits classes for the selectors that come, and
+`coarsen` merges them for those that go; between the two the endpoints switch.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+from cilia.model.cidrs import CidrSet
+from cilia.model.identities import ReservedIdentity
+from cilia.model.labels import LabelSet, cidr_of_label
+from cilia.model.ports import NamedPorts
+from cilia.model.prefixes import prefix_key
+from cilia.model.selectors import LabelSelector
+from cilia.policy.classes import ClassTable
+from cilia.policy.delta import MEMBER, Rows
+from cilia.policy.prefix_table import PrefixTable
+from cilia.policy.resolution import PortHolder, Selector
+from cilia.policy.selectors import LabelIndex, SelectorIndex
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """An identity, as policy sees it."""
+
+    labels: LabelSet
+    ports: NamedPorts = frozenset()
+    """Named ports of the pods that have this identity."""
+
+
+class PeerTable:
+    """Identities, the selectors in use, and the classes these make of those."""
+
+    def __init__(self, hints: Mapping[int, int] | None = None, secret: bytes = b"") -> None:
+        self.secret = secret or secrets.token_bytes(16)
+        self.classes = ClassTable(hints)
+        self.peers: dict[int, Peer] = {}
+        self.prefixes = PrefixTable()
+        self._labels = LabelIndex()
+        self._index = SelectorIndex()
+        self._numbers: dict[Selector, int] = {}
+        self._cidrs: dict[int, CidrSet] = {}
+        self._holders: dict[tuple[str, int, int], int] = {}
+        self._slot: dict[int, int] = {}
+        self._identity = np.zeros(1024, dtype=np.uint32)
+        self._written = np.zeros(1024, dtype=np.uint32)
+        self._free: list[int] = []
+        self._ports: dict[int, NamedPorts] = {}
+        self._port_slots: dict[tuple[str, int, int], BitMap] = {}
+        self._next_slot = 0
+        self._next_selector = 1
+        self._changed: dict[int, Peer | None] = {}
+        self._addressed: dict[int, bytes] = {}
+        self._cidrs_changed = True
+
+    def put(self, identity: int, peer: Peer) -> None:
+        """Adds an identity, or changes what it carries."""
+        if self.peers.get(identity) != peer:
+            self.peers[identity] = peer
+            self._changed[identity] = peer
+
+    def delete(self, identity: int) -> None:
+        """Takes an identity out, once nothing has it any more."""
+        if self.peers.pop(identity, None) is not None:
+            self._changed[identity] = None
+
+    def number(self, selector: Selector) -> int:
+        """The number of a selector in use."""
+        return self._numbers[selector]
+
+    def class_of(self, identity: int) -> int:
+        """The class of an identity; 0 when it is not known."""
+        slot = self._slot.get(identity)
+        return 0 if slot is None else int(self.classes.class_of[slot])
+
+    def refine(self, selectors: Iterable[Selector]) -> None:
+        """Takes selectors into use, and places the identities that came or changed."""
+        fresh = [selector for selector in selectors if selector not in self._numbers]
+        cidrs = [selector for selector in fresh if isinstance(selector, CidrSet)]
+        for selector in fresh:
+            if not isinstance(selector, CidrSet):
+                number = self._take(selector)
+                slots = self._slots_of(selector)
+                self.classes.add_selector(number, self._secret_of(selector), slots)
+        self._place_changed()
+        if cidrs or self._cidrs_changed:
+            self._cover(cidrs)
+
+    def coarsen(self, selectors: Iterable[Selector]) -> list[int]:
+        """Puts selectors out of use and takes out identities.
+
+        Returns:
+            The identities that are gone.
+        """
+        numbers = []
+        for selector in selectors:
+            number = self._numbers.pop(selector)
+            numbers.append(number)
+            if isinstance(selector, LabelSelector):
+                self._index.remove(number, selector)
+            elif isinstance(selector, PortHolder):
+                del self._holders[selector.name, selector.protocol, selector.port]
+            else:
+                del self._cidrs[number]
+                self._cidrs_changed = True
+        self.classes.remove_selectors(numbers)
+        gone = [identity for identity, peer in self._changed.items() if peer is None]
+        for identity in gone:
+            del self._changed[identity]
+            self._take_out(identity)
+        if self._cidrs_changed:
+            self._cover([])
+        return gone
+
+    def moves(self) -> Rows:
+        """Identities whose class has changed since the last call: dtype MEMBER."""
+        count = self._next_slot
+        now = self.classes.class_of[:count]
+        moved = np.flatnonzero((now != self._written[:count]) & (self._identity[:count] != 0))
+        result = np.zeros(len(moved), dtype=MEMBER)
+        result["identity"] = self._identity[moved]
+        result["class"] = now[moved]
+        self._written[moved] = now[moved]
+        return result
+
+    def members(self) -> Rows:
+        """Every identity and its class: dtype MEMBER."""
+        known = np.flatnonzero(self._identity[: self._next_slot] != 0)
+        result = np.zeros(len(known), dtype=MEMBER)
+        result["identity"] = self._identity[known]
+        result["class"] = self.classes.class_of[known]
+        return result
+
+    def selectors(self) -> dict[Selector, int]:
+        """The selectors in use, by value, and their numbers."""
+        return dict(self._numbers)
+
+    def _take(self, selector: Selector) -> int:
+        number, self._next_selector = self._next_selector, self._next_selector + 1
+        self._numbers[selector] = number
+        if isinstance(selector, LabelSelector):
+            self._index.add(number, selector)
+        elif isinstance(selector, PortHolder):
+            self._holders[selector.name, selector.protocol, selector.port] = number
+        else:
+            self._cidrs[number] = selector
+        return number
+
+    def _secret_of(self, selector: Selector) -> int:
+        text = selector.digest if isinstance(selector, CidrSet) else repr(selector)
+        digest = hashlib.blake2b(text.encode(), key=self.secret, digest_size=16)
+        return int.from_bytes(digest.digest())
+
+    def _slots_of(self, selector: LabelSelector | PortHolder) -> BitMap:
+        if isinstance(selector, LabelSelector):
+            return self._labels.select(selector)
+        port = (selector.name, selector.protocol, selector.port)
+        return BitMap(self._port_slots.get(port) or ())
+
+    def _note_ports(self, slot: int, ports: NamedPorts) -> None:
+        """Notes which named ports the pods of a slot's identity have."""
+        for port in self._ports.pop(slot, frozenset()):
+            self._port_slots[port].discard(slot)
+        for port in ports:
+            self._port_slots.setdefault(port, BitMap()).add(slot)
+        if ports:
+            self._ports[slot] = ports
+
+    def _place_changed(self) -> None:
+        """Places what came or changed; what goes stays until `coarsen`."""
+        placed = [(i, peer) for i, peer in self._changed.items() if peer is not None]
+        if not placed:
+            return
+        self._changed = {i: peer for i, peer in self._changed.items() if peer is None}
+        for identity, peer in placed:
+            if identity in self._slot:
+                self._labels.remove(self._slot[identity])
+            else:
+                self._slot[identity] = self._new_slot(identity)
+            slot = self._slot[identity]
+            self._labels.add(slot, peer.labels)
+            self._note_ports(slot, peer.ports)
+            self._locate(identity, slot, peer.labels)
+        if len(placed) > 64:
+            self._place_many([self._slot[identity] for identity, _ in placed])
+            return
+        for identity, peer in placed:
+            slot = self._slot[identity]
+            selected = set(self._index.matching(peer.labels))
+            selected.update(self._held(peer.ports))
+            selected.update(self.prefixes.covering(slot))
+            self.classes.place(slot, selected)
+
+    def _place_many(self, slots: list[int]) -> None:
+        """Places many slots at once: one pass a selector, then one a class."""
+        chosen = BitMap(slots)
+        order = np.asarray(chosen.to_array(), dtype=np.int64)
+        marks = np.zeros((len(order), 2), dtype=np.uint64)
+        carried: list[tuple[int, NDArray[np.int64]]] = []
+        salts = np.random.default_rng().integers(
+            1, 2**63, size=(len(self._numbers) + 1, 2), dtype=np.uint64
+        )
+        for salt, (selector, number) in zip(salts, self._numbers.items(), strict=False):
+            if isinstance(selector, CidrSet):
+                found = BitMap(
+                    s
+                    for s in self.prefixes.located() & chosen
+                    if number in self.prefixes.covering(s)
+                )
+            else:
+                found = self._slots_of(selector) & chosen
+            if found:
+                at = np.searchsorted(order, np.asarray(found.to_array(), dtype=np.int64))
+                marks[at] ^= salt
+                carried.append((number, at))
+        _, first, group = np.unique(
+            marks.view("V16").reshape(-1), return_index=True, return_inverse=True
+        )
+        selected: list[set[int]] = [set() for _ in first]
+        is_first = np.zeros(len(order), dtype=np.bool_)
+        is_first[first] = True
+        for number, at in carried:
+            for which in group[at[is_first[at]]].tolist():
+                selected[which].add(number)
+        by_group = np.argsort(group, kind="stable")
+        cuts = np.searchsorted(group[by_group], np.arange(1, len(first)))
+        for part, numbers in zip(np.split(order[by_group], cuts), selected, strict=True):
+            self.classes.place_many(part, numbers)
+
+    def _held(self, ports: NamedPorts) -> Iterable[int]:
+        return (self._holders[port] for port in ports if port in self._holders)
+
+    def _new_slot(self, identity: int) -> int:
+        slot = self._free.pop() if self._free else self._next_slot
+        self._next_slot = max(self._next_slot, slot + 1)
+        self.classes.reserve(slot + 1)
+        if slot >= len(self._identity):
+            self._identity = np.concatenate([self._identity, np.zeros_like(self._identity)])
+            self._written = np.concatenate([self._written, np.zeros_like(self._written)])
+        self._identity[slot] = identity
+        self._written[slot] = 0
+        return slot
+
+    def _locate(self, identity: int, slot: int, labels: LabelSet) -> None:
+        """Notes which prefixes an identity stands for, so that CIDR rules can select it."""
+        keys = _world_prefixes(identity)
+        keys += tuple(prefix_key(p) for label in labels if (p := cidr_of_label(label)))
+        if self.prefixes.locate(slot, keys):
+            self._cidrs_changed = True
+
+    def _take_out(self, identity: int) -> None:
+        slot = self._slot.pop(identity, None)
+        if slot is None:
+            return
+        self._labels.remove(slot)
+        self._note_ports(slot, frozenset())
+        self.classes.remove(slot)
+        self._identity[slot] = 0
+        if self.prefixes.locate(slot, ()):
+            self._cidrs_changed = True
+        self._free.append(slot)
+
+    def _cover(self, fresh: list[CidrSet]) -> None:
+        """Computes which CIDR sets cover what, and places the groups that this makes."""
+        self._cidrs_changed = False
+        numbers = {self._take(cidrs): cidrs for cidrs in fresh}
+        new, kept = self.prefixes.cover(self._cidrs, self._new_group)
+        covered = {number: BitMap() for number in numbers}
+        for slot in kept:
+            for number in self.prefixes.covering(slot) & numbers.keys():
+                covered[number].add(slot)
+            self.classes.place(slot, self._cover_of(slot) - numbers.keys())
+        for number, cidrs in numbers.items():
+            self.classes.add_selector(number, self._secret_of(cidrs), covered[number])
+        for slot in new:
+            self.classes.place(slot, self._cover_of(slot))
+        for slot in self.prefixes.take_dead():
+            self._labels.remove(slot)
+            self.classes.remove(slot)
+            self._free.append(slot)
+
+    def _cover_of(self, slot: int) -> set[int]:
+        """Every selector that selects what is at a slot."""
+        selected = set(self._index.matching(self._labels.labels(slot)))
+        selected.update(self._held(self._ports.get(slot, frozenset())))
+        return selected | self.prefixes.covering(slot)
+
+    def _new_group(self, labels: LabelSet) -> int:
+        slot = self._new_slot(0)
+        self._labels.add(slot, labels)
+        return slot
+
+
+_WORLD = {
+    ReservedIdentity.WORLD_IPV4: (bytes(10) + b"\xff\xff" + bytes(4) + bytes((96,)),),
+    ReservedIdentity.WORLD_IPV6: (bytes(17),),
+}
+
+
+def _world_prefixes(identity: int) -> tuple[bytes, ...]:
+    return _WORLD.get(ReservedIdentity(identity), ()) if identity in _RESERVED else ()
+
+
+_RESERVED = frozenset(int(identity) for identity in ReservedIdentity)

@@ -1,0 +1,201 @@
+"""The prefixes of rules: their groups, their identities, and what the ipcache must hold.
+
+Two families, each with its own coverage. A group has a slot among the peers, so
+that one mechanism makes classes of identities and of prefixes alike.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+from cilia.model.cidrs import CidrSet
+from cilia.model.identities import PREFIX_FIRST, PREFIX_LAST, ReservedIdentity
+from cilia.model.labels import LabelSet
+from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys, last_keys
+from cilia.policy.coverage import Coverage, has_no_bits
+from cilia.policy.delta import PREFIX, Rows
+
+WORLD_LABELS: Mapping[bool, LabelSet] = {
+    True: ("reserved:world-ipv4",),
+    False: ("reserved:world-ipv6",),
+}
+_V4_HEAD = bytes(10) + b"\xff\xff"
+_V4_ROOT = _V4_HEAD + bytes(4) + bytes((96,))
+_ROOTS = (_V4_ROOT, bytes(17))
+_NOTHING: frozenset[int] = frozenset()
+
+
+class PrefixTable:
+    """Prefix -> group -> slot, and what has been told to the ipcache."""
+
+    def __init__(self) -> None:
+        self._located: dict[int, tuple[bytes, ...]] = {}
+        self._families: dict[bool, Coverage] = {}
+        self._slots: dict[bool, NDArray[np.int64]] = {}
+        self._covering: dict[int, frozenset[int]] = {}
+        self._dead: set[int] = set()
+        self._keys: PrefixKeys = np.zeros(0, dtype=PREFIX_KEY)
+        self._key_slots: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._written: Rows = np.zeros(0, dtype=PREFIX)
+        self._next_identity = PREFIX_FIRST
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def locate(self, slot: int, keys: tuple[bytes, ...]) -> bool:
+        """Says which prefixes an identity stands for; True if that is a change."""
+        before = self._located.pop(slot, ())
+        if keys:
+            self._located[slot] = keys
+        elif before:
+            self._covering.pop(slot, None)
+        return before != keys
+
+    def located(self) -> BitMap:
+        """The slots of identities that stand for prefixes."""
+        return BitMap(self._located)
+
+    def covering(self, slot: int) -> frozenset[int]:
+        """The CIDR sets that cover what is at a slot."""
+        return self._covering.get(slot, _NOTHING)
+
+    def cover(
+        self, sets: Mapping[int, CidrSet], new_group: Callable[[LabelSet], int]
+    ) -> tuple[list[int], list[int]]:
+        """Computes the coverage anew.
+
+        A group keeps the slot that its first prefix had, if nobody else has claimed it,
+        so that a class stays what it was wherever that is possible.
+
+        Args:
+            sets: The CIDR sets in use, by number.
+            new_group: Makes a slot for a group with these labels.
+
+        Returns:
+            The slots that are new, and those that were there before.
+        """
+        raw = b"".join((*_ROOTS, *(key for keys in self._located.values() for key in keys)))
+        extra = as_keys(np.frombuffer(raw, dtype=np.uint8).reshape(-1, 17))
+        new: list[int] = []
+        kept: list[int] = []
+        before = {slot for slots in self._slots.values() for slot in slots.tolist()}
+        for v4 in (True, False):
+            coverage = Coverage(sets, extra, v4=v4)
+            slots = self._claim(coverage, v4)
+            for group in np.flatnonzero(slots < 0).tolist():
+                slots[group] = new_group(WORLD_LABELS[v4])
+                new.append(int(slots[group]))
+            kept += sorted(set(slots.tolist()) - set(new))
+            self._families[v4], self._slots[v4] = coverage, slots
+            for slot, numbers in zip(slots.tolist(), coverage.sets, strict=True):
+                self._covering[slot] = numbers
+        now = {slot for slots in self._slots.values() for slot in slots.tolist()}
+        self._dead = before - now
+        for slot in self._dead:
+            self._covering.pop(slot, None)
+        kept += self._cover_located()
+        self._list(sets)
+        return new, kept
+
+    def take_dead(self) -> set[int]:
+        """The slots that no group has any more, once."""
+        dead, self._dead = self._dead, set()
+        return dead
+
+    def changes(self, class_of: NDArray[np.uint32]) -> tuple[Rows, PrefixKeys]:
+        """What the ipcache must be told since the last call.
+
+        Returns:
+            Prefixes to write, dtype PREFIX, and the keys of those to remove.
+        """
+        now = np.zeros(len(self._keys), dtype=PREFIX)
+        now["key"] = self._keys
+        now["class"] = class_of[self._key_slots]
+        before = self._written
+        place = np.searchsorted(before["key"], now["key"])
+        inside = place < len(before)
+        known = inside.copy()
+        known[inside] = before["key"][place[inside]] == now["key"][inside]
+        now["identity"][known] = before["identity"][place[known]]
+        self._number(now, known)
+        changed = ~known
+        changed[known] = now["class"][known] != before["class"][place[known]]
+        gone = np.ones(len(before), dtype=np.bool_)
+        gone[place[known]] = False
+        self._written = now
+        return now[changed], before["key"][gone]
+
+    def all(self) -> Rows:
+        """Every prefix that the ipcache has been told: dtype PREFIX, sorted by key."""
+        return self._written
+
+    def _number(self, now: Rows, known: NDArray[np.bool_]) -> None:
+        """Gives identities to prefixes that are new; the guard prefix has world's own."""
+        fresh = np.flatnonzero(~known)
+        if self._next_identity + len(fresh) > PREFIX_LAST:
+            taken = np.sort(now["identity"][known])
+            free = np.setdiff1d(np.arange(PREFIX_FIRST, PREFIX_LAST + 1, dtype=np.uint32), taken)
+            now["identity"][fresh] = free[: len(fresh)]
+            return
+        now["identity"][fresh] = self._next_identity + np.arange(len(fresh), dtype=np.uint32)
+        self._next_identity += len(fresh)
+        now["identity"][now["key"] == _V4_ROOT] = ReservedIdentity.WORLD_IPV4
+
+    def _claim(self, coverage: Coverage, v4: bool) -> NDArray[np.int64]:
+        """The slot of each group; -1 where it needs a new one."""
+        slots = np.full(len(coverage.first), -1, dtype=np.int64)
+        before = self._families.get(v4)
+        if before is None or len(before.keys) == 0:
+            return slots
+        firsts = coverage.keys[coverage.first]
+        place = np.minimum(np.searchsorted(before.keys, firsts), len(before.keys) - 1)
+        same = before.keys[place] == firsts
+        wanted = self._slots[v4][before.group[place]]
+        claimed: set[int] = set()
+        for group in np.flatnonzero(same).tolist():
+            slot = int(wanted[group])
+            if slot not in claimed:
+                claimed.add(slot)
+                slots[group] = slot
+        return slots
+
+    def _cover_located(self) -> Iterator[int]:
+        for slot, keys in self._located.items():
+            sets: frozenset[int] = frozenset()
+            for key in keys:
+                v4 = key.startswith(_V4_HEAD)
+                coverage = self._families[v4]
+                at = int(np.searchsorted(coverage.keys, np.array([key], dtype=PREFIX_KEY))[0])
+                sets |= coverage.sets[int(coverage.group[at])]
+            self._covering[slot] = sets
+            yield slot
+
+    def _list(self, sets: Mapping[int, CidrSet]) -> None:
+        """Lists what belongs into the ipcache: all that rules name but the whole families.
+
+        An IPv6 prefix that contains the IPv4-mapped addresses would catch IPv4 too: then
+        the whole of IPv4 is listed with world's class as a guard.
+        """
+        named = [np.unique(np.concatenate([s.keys, s.excluded])) for s in sets.values()]
+        every = np.unique(np.concatenate([np.zeros(0, dtype=PREFIX_KEY), *named]))
+        keys: list[PrefixKeys] = []
+        slots: list[NDArray[np.int64]] = []
+        for v4 in (False, True):
+            coverage = self._families[v4]
+            mine = np.isin(coverage.keys, every) & ~has_no_bits(coverage.keys, v4=v4)
+            if v4 and len(keys[0]) and _reaches_v4(keys[0]):
+                mine[0] = True
+            keys.append(coverage.keys[mine])
+            slots.append(self._slots[v4][coverage.group[mine]])
+        self._keys = np.concatenate(keys)
+        self._key_slots = np.concatenate(slots)
+        order = np.argsort(self._keys, kind="stable")
+        self._keys, self._key_slots = self._keys[order], self._key_slots[order]
+
+
+def _reaches_v4(keys: PrefixKeys) -> bool:
+    """True if one of these IPv6 prefixes contains the IPv4-mapped addresses."""
+    root = np.array([_V4_ROOT], dtype=PREFIX_KEY)
+    return bool(np.any((keys <= root) & (last_keys(keys) >= root)))
