@@ -7,11 +7,12 @@ import yaml
 from aiohttp import web
 
 from .errors import StatusError, bad_request, too_large, unsupported_media
+from .protobuf import MEDIA_TYPE, decode_object
 from .storage import decode
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 MAX_DEPTH = 200
-_READABLE = "application/json, application/yaml"
+_READABLE = f"application/json, application/yaml, {MEDIA_TYPE}"
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -62,6 +63,10 @@ async def read_body(request: web.BaseRequest) -> Any:
     media = request.content_type
     if media in ("application/yaml", "application/apply-patch+yaml", "application/x-yaml"):
         return _parse_yaml(raw)
+    if media == MEDIA_TYPE:
+        value = decode_object(raw)
+        check_depth(value)
+        return value
     if media.endswith("json") or media == "application/octet-stream":
         return _parse_json(raw)
     raise unsupported_media(media, _READABLE)
