@@ -38,8 +38,8 @@ def limits(replicas: int, surge: int | str, unavailable: int | str) -> Limits:
     Limits(replicas=4, surge=0, unavailable=1)
     """
     more = -(-_share(replicas, surge) // 100)
-    fewer = min(_share(replicas, unavailable) // 100, replicas)
-    return Limits(replicas, more, 1 if more == 0 and fewer == 0 else fewer)
+    fewer = _share(replicas, unavailable) // 100
+    return Limits(replicas, more, min(fewer if more or fewer else 1, replicas))
 
 
 def rolling(bounds: Limits, new: Generation, old: list[Generation]) -> tuple[int, list[int]]:
