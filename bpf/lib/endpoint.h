@@ -59,7 +59,10 @@ static __always_inline bool endpoint_is_ready(const struct endpoint *row)
 	return row && row->flags & ENDPOINT_READY;
 }
 
+/* A family that the pod does not have is all zero in the row, and nobody's. */
 static __always_inline bool endpoint_owns(const struct endpoint *row, const union address *addr)
 {
+	if (!(addr->halves[0] | addr->halves[1]))
+		return false;
 	return address_equal(&row->v4, addr) || address_equal(&row->v6, addr);
 }

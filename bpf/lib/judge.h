@@ -135,8 +135,11 @@ shared_step judge_policy(struct __sk_buff *ctx, struct packet *pkt, const struct
 	      (direction == POLICY_INGRESS ? ENDPOINT_INGRESS_ENFORCED : ENDPOINT_EGRESS_ENFORCED)))
 		return VERDICT_NEXT;
 	verdict = judge_peer(pkt, endpoint);
-	if (verdict == VERDICT_DROP)
+	if (verdict == VERDICT_DROP) {
 		pkt->verdict = EVENT_DROPPED;
+		pkt->metric_direction =
+			direction == POLICY_INGRESS ? METRIC_INGRESS : METRIC_EGRESS;
+	}
 	emit_policy_verdict(ctx, pkt);
 	return verdict;
 }

@@ -6,7 +6,6 @@ rows. The devices are those of the `room` fixture, a network namespace.
 """
 
 import ipaddress
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from cilia.kernel.btf import Btf
-from cilia.kernel.maps import Map, MapKind, inner_map
+from cilia.kernel.libbpf import bpf, check
+from cilia.kernel.maps import Map, MapKind
 from cilia.kernel.objects import BpfObject
 from cilia.kernel.rings import Ring
 from cilia.kernel.testrun import test_run as run_program
@@ -56,6 +56,10 @@ class Pod(msgspec.Struct, frozen=True):
     address: dict[int, str]
     generation: int = 1
     flags: int = 1
+
+    def with_flags(self, flags: int) -> "Pod":
+        """The same pod with other flags in its row."""
+        return msgspec.structs.replace(self, flags=flags)
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -105,15 +109,21 @@ class Datapath:
     """A loaded object, its maps, and the pods `a` and `b` of this node."""
 
     def __init__(
-        self, name: str, room: dict[str, int], small: dict[str, int], **config: Any
+        self,
+        name: str,
+        room: dict[str, int],
+        small: dict[str, int],
+        full: tuple[str, ...] = (),
+        **config: Any,
     ) -> None:
-        """Loads `<name>.bpf.o` with maps of the capacities in `small`."""
+        """Loads `<name>.bpf.o` with maps of the capacities in `small`; `full` ones take no row."""
         self.room = room
         with BpfObject(OBJECTS / f"{name}.bpf.o") as opened:
             opened.set_global("config", self._config(room, config))
             for one in opened.map_names():
                 if one in small:
                     opened.resize(one, small[one])
+            self._full = [_full_map(opened, one) for one in full]
             opened.load()
             self.maps, self.programs = opened.maps, opened.programs
         record = BTF.struct("event_record")
@@ -128,7 +138,7 @@ class Datapath:
         """Lets go of everything that the kernel holds for us."""
         for ring in self.rings:
             ring.close()
-        for one in [*self.maps.values(), *self._ring_maps, *self.programs.values()]:
+        for one in [*self.maps.values(), *self._ring_maps, *self._full, *self.programs.values()]:
             one.close()
 
     @staticmethod
@@ -306,13 +316,16 @@ class Datapath:
             self.maps["event_rings"].delete(cpu)
 
 
+def _full_map(opened: BpfObject, name: str) -> Map:
+    """Puts a plain hash with one row, taken, in the place of a map that makes room by itself."""
+    key, value = opened.btf.map_types(name)
+    assert key is not None
+    assert value is not None
+    made = Map.create(MapKind.HASH, name, key, value, 1)
+    made.update(bytes([255]) * key.itemsize, bytes(value.itemsize))
+    check(bpf.bpf_map__reuse_fd(opened._map(name), made.fd), "reuse", name)
+    return made
+
+
 def _cpus() -> int:
     return len(Path("/proc/cpuinfo").read_text().split("processor\t")) - 1
-
-
-def each_family(names: Iterable[int] = (4, 6)) -> list[int]:
-    """IP versions to run a test for."""
-    return list(names)
-
-
-__all__ = ["BTF", "GATEWAY_MAC", "HOST_MAC", "C", "Datapath", "Pod", "Result", "frame", "inner_map"]
