@@ -44,6 +44,7 @@ class MapKind(IntEnum):
 
 
 PER_CPU = (MapKind.PERCPU_HASH, MapKind.PERCPU_ARRAY, MapKind.LRU_PERCPU_HASH)
+OF_MAPS = (MapKind.ARRAY_OF_MAPS, MapKind.HASH_OF_MAPS)
 ARRAYS = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.ARRAY_OF_MAPS)
 
 
@@ -69,10 +70,14 @@ class Map:
         """
         self.fd = fd
         found = map_facts(fd)
-        self.kind, self.name, self.id = found["kind"], found["name"], found["id"]
-        self.max_entries, self.flags = found["max_entries"], found["flags"]
+        self.kind: MapKind = found["kind"]
+        self.name: str = found["name"]
+        self.id: int = found["id"]
+        self.max_entries: int = found["max_entries"]
         self.cpus = possible_cpus() if self.kind in PER_CPU else 0
         self.key = self._layout("key", key, found["key_size"])
+        if value is None and self.kind in OF_MAPS:
+            value = np.dtype("<u4")  # written as a file descriptor, read as an id
         self.value = self._layout("value", value, found["value_size"])
 
     def _layout(self, part: str, given: DType | None, size: int) -> DType:
@@ -279,7 +284,7 @@ class Map:
 
 
 def map_facts(fd: int) -> dict[str, Any]:
-    """What the kernel knows of a map: kind, id, name, sizes, max_entries, flags."""
+    """What the kernel knows of a map: kind, id, name, sizes, max_entries."""
     found = ffi.new("struct bpf_map_info *")
     size = ffi.new("__u32 *", ffi.sizeof(found[0]))
     check(bpf.bpf_obj_get_info_by_fd(fd, found, size), "ask about", f"map fd {fd}")
@@ -290,7 +295,6 @@ def map_facts(fd: int) -> dict[str, Any]:
         "key_size": int(found.key_size),
         "value_size": int(found.value_size),
         "max_entries": int(found.max_entries),
-        "flags": int(found.map_flags),
     }
 
 

@@ -129,6 +129,10 @@ class BpfObject:
         """The maps that the object declares, the compiler's own left out."""
         return [libbpf.text(bpf.bpf_map__name(one)) for one in self._each_map()]
 
+    def program_names(self) -> list[str]:
+        """The programs that the object holds."""
+        return [libbpf.text(bpf.bpf_program__name(one)) for one in self._each_program()]
+
     def set_global(self, name: str, value: bytes) -> None:
         """Sets a `const volatile` variable before load.
 

@@ -1,0 +1,43 @@
+"""How full each map is."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from cilia.kernel.maps import ARRAYS, Map, MapKind
+
+
+class MapUsage(msgspec.Struct, frozen=True):
+    """One map's fill."""
+
+    name: str
+    kind: str
+    capacity: int
+    rows: int | None
+    """None: an array or ring, which is as full as it is made."""
+    key_bytes: int
+    value_bytes: int
+
+    @property
+    def pressure(self) -> float:
+        """Share of the capacity in use, 0 to 1."""
+        return 0.0 if self.rows is None or not self.capacity else self.rows / self.capacity
+
+
+def usage(one: Map) -> MapUsage:
+    """Counts a map's rows: reads all keys, so not for every second."""
+    fixed = one.kind in ARRAYS or one.kind is MapKind.RINGBUF
+    return MapUsage(
+        name=one.name,
+        kind=one.kind.name.lower(),
+        capacity=one.max_entries,
+        rows=None if fixed else one.count(),
+        key_bytes=one.key.itemsize,
+        value_bytes=one.value.itemsize,
+    )
+
+
+def usages(maps: Mapping[str, Map]) -> list[MapUsage]:
+    """The fill of all maps, fullest first."""
+    found = [usage(one) for one in maps.values()]
+    return sorted(found, key=lambda one: (-one.pressure, one.name))
