@@ -24,6 +24,13 @@ class FakeMap:
             np.frombuffer(b"".join(self.rows.values()), self.value),
         )
 
+    @property
+    def max_entries(self) -> int:
+        return self.limit
+
+    def keys(self) -> NDArray[Any]:
+        return self.entries()[0]
+
     def put(self, keys: Any, values: Any, flags: int = 0) -> int:
         keys, values = (
             np.ascontiguousarray(keys, self.key),
@@ -33,7 +40,7 @@ class FakeMap:
         self.puts += len(keys)
         for key, value in zip(keys, values, strict=True):
             if key.tobytes() not in self.rows and len(self.rows) >= self.limit:
-                raise MapFull("update map fake", 28)
+                raise MapFull("update map fake", 28)  # ENOSPC
             self.rows[key.tobytes()] = value.tobytes()
         return len(keys)
 

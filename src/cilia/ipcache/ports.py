@@ -1,25 +1,30 @@
-"""What ipcache asks of the kernel."""
+"""What ipcache asks of the datapath; cilia.datapath.maps.ipcache.IpcacheMap is one."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from cilia.model.prefixes import PrefixKeys
 
 
-class RowMap(Protocol):
-    """A map that takes rows in bulk; cilia.kernel.maps.Map is one."""
+class PrefixRows(Protocol):
+    """The kernel's ipcache in columns."""
 
-    key: np.dtype[Any]
-    value: np.dtype[Any]
-
-    def entries(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Returns all keys and values."""
+    def write_columns(
+        self,
+        prefixes: PrefixKeys,
+        identities: NDArray[np.uint32],
+        classes: NDArray[np.uint32] | int = 0,
+        tunnels: ArrayLike = 0,
+    ) -> None:
+        """Adds or replaces prefixes."""
         ...
 
-    def put(self, keys: Any, values: Any, flags: int = 0) -> int:
-        """Writes rows."""
+    def delete_keys(self, prefixes: PrefixKeys) -> int:
+        """Removes prefixes; a missing one is no error."""
         ...
 
-    def drop(self, keys: Any) -> int:
-        """Removes rows; one that is missing is no error."""
+    def prefixes(self) -> PrefixKeys:
+        """Returns every prefix."""
         ...

@@ -3,13 +3,12 @@
 import ipaddress
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cilia.ipcache.ports import RowMap
-from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_bytes, as_keys
+from cilia.ipcache.ports import PrefixRows
+from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys
 from cilia.runtime.reconciler import Failed
 from cilia.runtime.table import Table
 from cilia.state.ipcache import IpcacheRow
@@ -19,27 +18,6 @@ log = logging.getLogger(__name__)
 Numbers = NDArray[np.uint32]
 _NO_KEYS: PrefixKeys = np.zeros(0, PREFIX_KEY)
 _NO_NUMBERS: Numbers = np.zeros(0, np.uint32)
-
-
-def encode_keys(keys: PrefixKeys, dtype: "np.dtype[Any]") -> NDArray[Any]:
-    """Returns prefix keys as the map's keys: bits as a 32-bit number, then the address.
-
-    Source: bpf/lib/ipcache.h, `struct ipcache_key`.
-    """
-    raw = as_bytes(keys)
-    cells = np.zeros((len(raw), dtype.itemsize), np.uint8)
-    cells[:, 0] = raw[:, 16]
-    cells[:, 4:20] = raw[:, :16]
-    return cells.reshape(-1).view(dtype)
-
-
-def decode_keys(cells: NDArray[Any]) -> PrefixKeys:
-    """Returns the map's keys as prefix keys."""
-    raw = np.ascontiguousarray(cells).view(np.uint8).reshape(len(cells), cells.dtype.itemsize)
-    keys = np.empty((len(raw), 17), np.uint8)
-    keys[:, :16] = raw[:, 4:20]
-    keys[:, 16] = raw[:, 0]
-    return as_keys(keys)
 
 
 def row_keys(rows: Sequence[IpcacheRow]) -> PrefixKeys:
@@ -54,8 +32,8 @@ class KernelIpcache:
     the rows are synced and the rules' prefixes were assigned once.
     """
 
-    def __init__(self, target: RowMap, table: Table[IpcacheRow]) -> None:
-        self._map = target
+    def __init__(self, kernel: PrefixRows, table: Table[IpcacheRow]) -> None:
+        self._kernel = kernel
         self._table = table
         self._keys, self._identities, self._classes = _NO_KEYS, _NO_NUMBERS, _NO_NUMBERS
         self._assigned = False
@@ -72,7 +50,7 @@ class KernelIpcache:
         keys = np.sort(row_keys(rows))
         found, at = self._look_up(keys)
         self._put_prefixes(at)
-        self._map.drop(encode_keys(keys[~found], self._map.key))
+        self._kernel.delete_keys(keys[~found])
         return []
 
     async def prune(self, rows: Sequence[IpcacheRow]) -> Sequence[Failed]:
@@ -110,7 +88,7 @@ class KernelIpcache:
         fresh &= ~self._shadowed(keys)
         self._put(keys[fresh], identities[fresh], classes[fresh])
         self._keys, self._identities, self._classes = keys, identities, classes
-        self._map.drop(encode_keys(gone[~self._shadowed(gone)], self._map.key))
+        self._kernel.delete_keys(gone[~self._shadowed(gone)])
         if not self._assigned:
             self._assigned = True
             if self._table.synced.is_set():
@@ -134,30 +112,26 @@ class KernelIpcache:
         return np.isin(keys, row_keys(self._table.snapshot()))
 
     def _put_rows(self, rows: Sequence[IpcacheRow]) -> None:
-        values = np.zeros(len(rows), self._map.value)
-        values["identity"] = [row.identity for row in rows]
-        nodes = {row.node for row in rows}
-        tunnels = {node: _v4_number(node) for node in nodes}
-        if any(tunnels.values()):
-            values["tunnel"] = [tunnels[row.node] for row in rows]
-        self._map.put(encode_keys(row_keys(rows), self._map.key), values)
+        tunnels = {node: _v4_number(node) for node in {row.node for row in rows}}
+        self._kernel.write_columns(
+            row_keys(rows),
+            np.array([row.identity for row in rows], np.uint32),
+            tunnels=[tunnels[row.node] for row in rows],
+        )
 
     def _put_prefixes(self, at: NDArray[np.int64]) -> None:
         self._put(self._keys[at], self._identities[at], self._classes[at])
 
     def _put(self, keys: PrefixKeys, identities: Numbers, classes: Numbers) -> None:
-        values = np.zeros(len(keys), self._map.value)
-        values["identity"] = identities
-        values["class"] = classes
-        self._map.put(encode_keys(keys, self._map.key), values)
+        self._kernel.write_columns(keys, identities, classes)
 
     def _drop_unexplained(self, rows: Sequence[IpcacheRow]) -> None:
-        held = decode_keys(self._map.entries()[0])
+        held = self._kernel.prefixes()
         explained = np.concatenate([row_keys(rows), self._keys])
         stale = held[~np.isin(held, explained)]
         if len(stale):
             log.info("stale prefixes removed", extra={"prefixes": len(stale)})
-            self._map.drop(encode_keys(stale, self._map.key))
+            self._kernel.delete_keys(stale)
 
 
 def _v4_number(text: str) -> int:

@@ -12,15 +12,14 @@ from cilia.state.nodes import Node
 from cilia.state.remote_endpoints import RemoteEndpoint
 from cilia.state.tables import Tables
 
-from ..fake_map import FakeMap  # noqa: TID252
-from .test_sync import KEY, VALUE, content
+from .test_sync import content, fake_map, typed
 
 
 def test_pods_nodes_and_the_api_server_reach_the_map() -> None:
     async def scene() -> None:
-        tables, target = Tables(), FakeMap(KEY, VALUE)
-        kernel = KernelIpcache(target, tables.ipcache)
-        stale = KernelIpcache(target, tables.ipcache)
+        tables, target = Tables(), fake_map()
+        kernel = KernelIpcache(typed(target), tables.ipcache)
+        stale = KernelIpcache(typed(target), tables.ipcache)
         stale.assign_prefixes(
             parse_prefixes(["9.9.9.9"]), np.ones(1, np.uint32), np.ones(1, np.uint32)
         )

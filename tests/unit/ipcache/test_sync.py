@@ -1,21 +1,31 @@
 """The kernel's ipcache: after any sequence of writes it is what a simple model says."""
 
 import asyncio
+from typing import cast
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cilia.datapath import layout
+from cilia.datapath.maps.ipcache import IpcacheMap, encode_keys
 from cilia.ipcache.claims import address_key
-from cilia.ipcache.sync import KernelIpcache, decode_keys, encode_keys
-from cilia.model.prefixes import parse_prefixes
+from cilia.ipcache.sync import KernelIpcache
+from cilia.kernel.maps import Map
+from cilia.model.prefixes import parse_prefixes, prefix_key
 from cilia.state import ipcache
 from cilia.state.ipcache import IpcacheRow
 
 from ..fake_map import FakeMap  # noqa: TID252
 
-KEY = [("prefixlen", "<u4"), ("addr", "u1", (16,))]
-VALUE = [("identity", "<u4"), ("class", "<u4"), ("tunnel", ">u4"), ("flags", "<u4")]
+
+def fake_map() -> FakeMap:
+    return FakeMap(*layout.map_types("ipcache"))
+
+
+def typed(target: FakeMap) -> IpcacheMap:
+    return IpcacheMap({"ipcache": cast(Map, target)})
+
 
 PREFIXES = ["0.0.0.0/0", "::/0", "10.0.0.1/32", "10.0.0.2/32", "10.0.0.0/8", "fd00::/16"]
 keys_of = dict(zip(PREFIXES, parse_prefixes(PREFIXES).tolist(), strict=True))
@@ -26,18 +36,9 @@ def full(key: bytes) -> bytes:
 
 
 def content(target: FakeMap) -> dict[bytes, tuple[int, int]]:
-    keys, values = target.entries()
     return {
-        full(key): (int(value["identity"]), int(value["class"]))
-        for key, value in zip(decode_keys(keys).tolist(), values, strict=True)
+        prefix_key(one.prefix): (one.identity, one.policy_class) for one in typed(target).entries()
     }
-
-
-def test_keys_survive_the_kernels_form() -> None:
-    keys = parse_prefixes(PREFIXES)
-    cells = encode_keys(keys, np.dtype(KEY))
-    assert cells["prefixlen"].tolist() == [96, 0, 128, 128, 104, 16]
-    assert (decode_keys(cells) == keys).all()
 
 
 rows_step = st.tuples(
@@ -55,11 +56,11 @@ def test_the_map_is_rows_over_rule_prefixes(
     steps: list[tuple[str, dict[str, int]]], stale: bool
 ) -> None:
     async def scene() -> None:
-        target, table = FakeMap(KEY, VALUE), ipcache.table()
+        target, table = fake_map(), ipcache.table()
         if stale:
-            junk = encode_keys(parse_prefixes(["9.9.9.9/32"]), target.key)
+            junk = encode_keys(parse_prefixes(["9.9.9.9/32"]))
             target.put(junk, np.zeros(1, target.value))
-        kernel = KernelIpcache(target, table)
+        kernel = KernelIpcache(typed(target), table)
         rows: dict[str, int] = {}
         rules: dict[str, int] = {}
         with table.watch() as watch:
