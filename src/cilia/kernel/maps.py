@@ -10,6 +10,7 @@ Source:
 
 import errno
 import os
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,10 @@ class Map:
         self.id: int = found["id"]
         self.max_entries: int = found["max_entries"]
         self.cpus = possible_cpus() if self.kind in PER_CPU else 0
-        self.key = self._layout("key", key, found["key_size"])
+        self.key: np.dtype[Any] = self._layout("key", key, found["key_size"])
+        self.value: np.dtype[Any] = self._layout("value", value, found["value_size"])
         if value is None and self.kind in OF_MAPS:
-            value = np.dtype("<u4")  # written as a file descriptor, read as an id
-        self.value = self._layout("value", value, found["value_size"])
+            self.value = np.dtype("<u4")  # written as a file descriptor, read as an id
 
     def _layout(self, part: str, given: DType | None, size: int) -> DType:
         if given is None:
@@ -182,34 +183,37 @@ class Map:
 
         A snapshot of nothing: rows that programs write meanwhile may be in it or not.
         """
-        chunk = min(max(self.max_entries, 1), 16384)
-        keys, values = [np.zeros(0, self.key)], [self._values(np.zeros(0, "u1"), 0)]
-        cursor, more = np.zeros(max(self.key.itemsize, 8), "u1"), True
-        first = True
+        # Joined as bytes: numpy would turn network-order columns into host order.
+        key_bytes, value_bytes = bytearray(), bytearray()
+        for keys, values in self._chunks():
+            key_bytes += keys
+            value_bytes += values
+        rows = len(key_bytes) // self.key.itemsize
+        raw = np.frombuffer(value_bytes, "u1")
+        return np.frombuffer(key_bytes, self.key, count=rows), self._values(raw, rows)
+
+    def _chunks(self) -> Iterator[tuple[memoryview, memoryview]]:
+        """Keys and values as the kernel lays them out, a batch at a time."""
+        chunk, first, more = min(max(self.max_entries, 1), 16384), True, True
+        width = self._stride * self.cpus or self.value.itemsize
+        cursor = bytearray(max(self.key.itemsize, 8))
         while more:
-            key_room = np.zeros(chunk * self.key.itemsize, "u1")
-            value_room = np.zeros(chunk * (self._stride * self.cpus or self.value.itemsize), "u1")
-            count = ffi.new("__u32 *", chunk)
-            following = np.zeros_like(cursor)
-            result = bpf.bpf_map_lookup_batch(
-                self.fd,
-                ffi.NULL if first else ffi.from_buffer(cursor),
-                ffi.from_buffer(following),
-                ffi.from_buffer(key_room),
-                ffi.from_buffer(value_room),
-                count,
-                ffi.NULL,
-            )
+            key_room, value_room = (bytearray(chunk * size) for size in (self.key.itemsize, width))
+            count, following = ffi.new("__u32 *", chunk), bytearray(len(cursor))
+            begin = ffi.NULL if first else ffi.from_buffer(cursor)
+            places = [ffi.from_buffer(room) for room in (following, key_room, value_room)]
+            result = bpf.bpf_map_lookup_batch(self.fd, begin, *places, count, ffi.NULL)
             if result == -errno.ENOSPC and chunk < 1 << 22:
                 chunk *= 4  # one bucket of the hash holds more than a chunk
                 continue
             if result != -errno.ENOENT:
                 check(result, "read", f"map {self.name}")
             read = int(count[0])
-            keys.append(key_room.view(self.key)[:read].copy())
-            values.append(self._values(value_room, chunk)[:read].copy())
+            yield (
+                memoryview(key_room)[: read * self.key.itemsize],
+                memoryview(value_room)[: read * width],
+            )
             cursor, first, more = following, False, result == 0
-        return np.concatenate(keys), np.concatenate(values)
 
     def keys(self) -> NDArray[Any]:
         """All keys, shape (n,)."""

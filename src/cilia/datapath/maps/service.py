@@ -143,7 +143,8 @@ class ServiceMap:
         keep = encode_frontends(wanted)[0].tobytes() if wanted else b""
         size = self._services.key.itemsize
         known = {keep[at : at + size] for at in range(0, len(keep), size)}
-        gone = self._services.drop(keys[[key.tobytes() not in known for key in keys]])
+        unknown = np.array([key.tobytes() not in known for key in keys], bool)
+        gone = self._services.drop(keys[unknown])
         used = np.array(sorted({b for one in wanted for b in one.backends}), "<u4")
         ids = self._backends.keys()
         return gone + self._backends.drop(ids[~np.isin(ids, used)])
