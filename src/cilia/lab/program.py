@@ -161,4 +161,5 @@ def _run_supervisor(words: list[str]) -> None:
 def _run_program(program: str, words: list[str]) -> None:
     if len(words) != 2 or words[0] != "--config":
         raise commands.LabError(f"usage: cilia lab {program} --config FILE")
-    importlib.import_module(PROGRAMS[program]).main(Path(words[1]))
+    module = importlib.import_module(PROGRAMS[program])
+    module.main(words if program == "kubelet" else Path(words[1]))

@@ -1,6 +1,7 @@
 """Which programs a lab runs, where, and the configuration file of each."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -128,8 +129,10 @@ def _prepare_node(site: LabSite, node: str) -> None:
         labels={"node-role.kubernetes.io/control-plane": ""} if node == "node-1" else {},
     )
     _config_path(site, f"{node}/kubelet").write_bytes(encode_config(kubelet))
+    observer = {"node_name": node, "bpffs": place.bpffs, "run_dir": place.run}
+    _write(site, f"{node}/observer", observer)
 
 
-def _write(site: LabSite, name: str, config: msgspec.Struct) -> None:
+def _write(site: LabSite, name: str, config: msgspec.Struct | dict[str, Any]) -> None:
     data = msgspec.json.encode(config, enc_hook=str)
     _config_path(site, name).write_bytes(msgspec.json.format(data, indent=2))

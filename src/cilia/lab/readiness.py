@@ -39,11 +39,11 @@ class Readiness:
         self._ready.pop(name_of(kind, item), None)
 
     def complete(self) -> list[str]:
-        """Names of the groups of which everything is ready."""
+        """Names of the groups that have something in them, and all of it ready."""
         return [
             group
             for group, names in self._groups.items()
-            if all(self._ready.get(name) for name in names)
+            if names and all(self._ready.get(name) for name in names)
         ]
 
     def missing(self) -> list[str]:

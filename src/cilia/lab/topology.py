@@ -117,7 +117,8 @@ def address_commands(namespace: Namespace) -> list[str]:
     device, host = namespace.uplink, namespace.host
     lines = [
         "link set lo up",
-        f"link set {device} addrgenmode none",
+        # The link-local address stays: a router that answers from an address of its
+        # loopback asks for its neighbours from it.
         f"address replace {host.v4}/{UNDERLAY_V4_BITS} dev {device}",
         f"address replace {host.v6}/{UNDERLAY_V6_BITS} dev {device} nodad",
         f"link set {device} up",
