@@ -7,7 +7,7 @@ result; rounds are interleaved; the figure is the median of the rounds' ratios.
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,6 +19,16 @@ SECONDS = 2.0
 CORE = "0"
 DRAIN_S = 0.005
 MODES = (("stream", 1), ("stream", 8), ("rr", 1), ("crr", 1))
+FABRICS: tuple[Callable[[], Fabric], ...] = (
+    Bridge,
+    lambda: Bridge("iptables-1", rules=1),
+    lambda: Bridge("iptables-100", rules=100),
+    lambda: Bridge("iptables-10000", rules=10_000),
+    lambda: Cilia("cilia-1-quiet", rows=1, events=False),
+    lambda: Cilia("cilia-1", rows=1),
+    lambda: Cilia("cilia-100", rows=100),
+    lambda: Cilia("cilia-10000", rows=10_000),
+)
 SOURCE = Path(__file__).with_name("netload.c")
 
 
@@ -90,19 +100,12 @@ def main() -> None:
     tool = Path("/tmp/cilia-netload")
     subprocess.run(["gcc", "-O2", "-o", str(tool), str(SOURCE)], check=True)
     with ExitStack() as stack:
-        fabrics: list[Fabric] = [
-            Bridge(),
-            Bridge("iptables-1", rules=1),
-            Bridge("iptables-100", rules=100),
-            Bridge("iptables-10000", rules=10_000),
-            Cilia("cilia-1-quiet", rows=1, events=False),
-            Cilia("cilia-1", rows=1),
-            Cilia("cilia-100", rows=100),
-            Cilia("cilia-10000", rows=10_000),
-        ]
-        for fabric in fabrics:
+        fabrics = []
+        for build in FABRICS:
+            fabric = build()
             stack.callback(fabric.close)
             stack.enter_context(served(fabric, tool))
+            fabrics.append(fabric)
         rows = [row for mode, width in MODES for row in compare(fabrics, tool, mode, width)]
     save("datapath", "python -m bench datapath", rows)
     bars(

@@ -54,6 +54,14 @@ class Fabric:
         self.middle = self._namespace("m")
         self.client = self._namespace("c")
         self.server = self._namespace("s")
+        try:
+            self.build()
+        except BaseException:
+            self.close()
+            raise
+
+    def build(self) -> None:
+        """Connects the namespaces."""
 
     def _namespace(self, role: str) -> str:
         name = f"{self._prefix}-{role}"
@@ -97,11 +105,15 @@ class Bridge(Fabric):
     """Plain veth and bridge; with `rules`, that many iptables rules decide first."""
 
     def __init__(self, name: str = "bridge", rules: int = 0) -> None:
+        self._rules = rules
         super().__init__(name)
+
+    def build(self) -> None:
+        """A bridge, and the filter when there is one."""
         shell(f"ip -n {self.middle} -batch -", "link add br0 type bridge\nlink set br0 up")
         self.connect("master br0")
-        if rules:
-            self._filter(rules)
+        if self._rules:
+            self._filter(self._rules)
 
     def _filter(self, rules: int) -> None:
         with netns.inside(Path("/run/netns") / self.middle):
@@ -127,7 +139,11 @@ class Cilia(Fabric):
     """The datapath with both pods enforcing both ways, over `rows` policy rows."""
 
     def __init__(self, name: str = "cilia", rows: int = 1, events: bool = True) -> None:
+        self._policy_rows, self._events = rows, events
         super().__init__(name)
+
+    def build(self) -> None:
+        """A node's devices, programs and rows."""
         shell(f"ip -n {self.middle} link add eth0 type veth peer name outside")
         self.connect("")
         folder = Path("/tmp") / self._prefix
@@ -144,11 +160,11 @@ class Cilia(Fabric):
         with NetlinkSocket(self.site.netns) as connection:
             host = ensure_host_device(connection, 1500)
             devices = {n: link(connection, n) for n in ("lxcc", "lxcs", "eth0")}
-        loaded = loader.load(self.site, self._config(host, devices["eth0"], events))
+        loaded = loader.load(self.site, self._config(host, devices["eth0"], self._events))
         attacher = Attacher(self.site, loaded.programs)
         for name in ("lxcc", "lxcs"):
             attacher.apply(*pod_plan(name, devices[name].index))
-        self._write_rows(loaded.maps, devices, rows)
+        self._write_rows(loaded.maps, devices, self._policy_rows)
         layout_ = layout.struct("event_record")
         self._rings = [Ring(ring, layout_) for _, ring in loader.rings(self.site)]
 
