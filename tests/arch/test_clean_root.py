@@ -70,9 +70,9 @@ def upper() -> Iterator[Path]:
 
 
 def test_the_lab_comes_up_without_a_compiler(base: Path, installed: Path, upper: Path) -> None:
+    alone = ["unshare", "--mount", "--propagation", "private", "bash", "-c", SCRIPT, "clean-root"]
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "bash", "-c", SCRIPT, "clean-root"]
-        + [str(installed), str(base), str(upper), LAB],
+        [*alone, str(installed), str(base), str(upper), LAB],
         capture_output=True,
         text=True,
         check=False,

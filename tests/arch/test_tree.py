@@ -34,7 +34,7 @@ def test_modules_have_names_that_say_something() -> None:
 
 def test_a_file_fits_in_the_head() -> None:
     limits = {
-        **{path: LINES_A_FILE for path in PYTHON},
+        **dict.fromkeys(PYTHON, LINES_A_FILE),
         **{path: LINES_A_HEADER if path.suffix == ".h" else LINES_A_PROGRAM for path in C},
     }
     assert {str(p): n for p, limit in limits.items() if (n := lines(p)) > limit} == {}
