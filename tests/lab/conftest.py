@@ -1,0 +1,29 @@
+"""One lab a session, shared by the tests that need a whole cluster."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from lab.kubectl import kubectl_path
+
+from lab.running_lab import RunningLab, traces
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> str:
+    """Path of a stock kubectl."""
+    return str(kubectl_path())
+
+
+@pytest.fixture(scope="session")
+def lab(kubectl: str) -> Iterator[RunningLab]:
+    """A lab with the Star Wars demo in it; nothing of it is left afterwards."""
+    running = RunningLab(f"t{os.getpid()}", kubectl)
+    try:
+        done = running.lab("up", "--demo", "starwars")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield running
+    finally:
+        gone = running.lab("down")
+        assert gone.returncode == 0, gone.stdout + gone.stderr
+        assert traces(running.name) == []
