@@ -78,7 +78,8 @@ static __always_inline bool forward_is_too_big(struct __sk_buff *ctx, __u32 ifin
 {
 	__u32 mtu = 0;
 
-	return bpf_check_mtu(ctx, ifindex, &mtu, 0, ctx->gso_size ? BPF_MTU_CHK_SEGS : 0) != 0;
+	/* Negative: a large segment without a transport header; the device cuts or refuses it. */
+	return bpf_check_mtu(ctx, ifindex, &mtu, 0, ctx->gso_size ? BPF_MTU_CHK_SEGS : 0) > 0;
 }
 
 static __always_inline struct bpf_fib_lookup forward_route_request(struct __sk_buff *ctx,

@@ -6,6 +6,7 @@ rows. The devices are those of the `room` fixture, a network namespace.
 """
 
 import ipaddress
+import select
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from cilia.kernel.btf import Btf
 from cilia.kernel.libbpf import bpf, check
 from cilia.kernel.maps import Map, MapKind
 from cilia.kernel.objects import BpfObject
-from cilia.kernel.rings import Ring
+from cilia.kernel.rings import Ring, WakeUps
 from cilia.kernel.testrun import test_run as run_program
 
 OBJECTS = Path(__file__).parents[2] / "src/cilia/datapath/objects"
@@ -129,6 +130,7 @@ class Datapath:
         record = BTF.struct("event_record")
         self._ring_maps = self._make_rings()
         self.rings = [Ring(one, record) for one in self._ring_maps]
+        self.wakeups = WakeUps(self.rings)
         self.a = self._pod("a", room["lxca"], 10)
         self.b = self._pod("b", room["lxcb"], 20)
         for pod in (self.a, self.b):
@@ -136,6 +138,7 @@ class Datapath:
 
     def close(self) -> None:
         """Lets go of everything that the kernel holds for us."""
+        self.wakeups.close()
         for ring in self.rings:
             ring.close()
         for one in [*self.maps.values(), *self._ring_maps, *self._full, *self.programs.values()]:
@@ -275,6 +278,19 @@ class Datapath:
             self.programs[program], raw, ifindex=index, ingress_ifindex=index, **context
         )
         return Result(_ACTIONS[done.verdict], Ether(done.packet), self.events())
+
+    def flood(self, program: str, packet: bytes, count: int) -> None:
+        """Sends one frame many times, on one CPU, and leaves the events unread."""
+        index = self.room["lxca"]
+        run_program(
+            self.programs[program], packet, repeat=count, ifindex=index, ingress_ifindex=index
+        )
+
+    def is_woken(self) -> bool:
+        """Has a program asked for a reader since the last question?"""
+        woken = bool(select.select([self.wakeups], [], [], 0)[0])
+        self.wakeups.clear()
+        return woken
 
     def events(self) -> list[dict[str, Any]]:
         """The records that wait in all rings, oldest first; reading takes them out."""
