@@ -69,6 +69,7 @@ class Worker:
         self._sandbox_attempts = 0
         self._sandbox_died = False
         self._sandbox_backoff = 0.0
+        self._sandbox_due = 0.0
         self._publisher = Publisher(services.api, self._on_missing)
         self._starter = Starter(services, self._event)
         self._restore()
@@ -171,6 +172,8 @@ class Worker:
     # Sandbox
 
     async def _make_sandbox(self) -> float | None:
+        if (left := self._sandbox_due - time.monotonic()) > 0:
+            return left
         try:
             self.sandbox = await sandbox.create(
                 self._config, self._services.spawner, self.pod, self._sandbox_attempts
@@ -183,6 +186,7 @@ class Worker:
             message = f"Failed to create pod sandbox: {error}"
             self._event("FailedCreatePodSandBox", message, warning=True)
             log.warning("no sandbox", extra={"pod": self.pod.name, "error": str(error)})
+            self._sandbox_due = time.monotonic() + self._sandbox_backoff
             return self._sandbox_backoff
         self._sandbox_attempts += 1
         self._sandbox_backoff = 0.0
