@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from lab.kubectl import kubectl_path
+from lab.kubectl import kubectl_binary
 
 from lab.running_lab import RunningLab, traces
 
@@ -12,7 +12,7 @@ from lab.running_lab import RunningLab, traces
 @pytest.fixture(scope="session")
 def kubectl() -> str:
     """Path of a stock kubectl."""
-    return str(kubectl_path())
+    return str(kubectl_binary())
 
 
 @pytest.fixture(scope="session")

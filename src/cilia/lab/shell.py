@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 
 from cilia.lab.commands import LabError
+from cilia.lab.kubectl import find_kubectl
 from cilia.lab.site import LabSite
 
 
-def names(interpreter: str) -> dict[str, str]:
+def names(interpreter: str, kubectl: Path | None) -> dict[str, str]:
     """Scripts that a lab's shell finds on its PATH, by name."""
-    run = f"exec {shlex.quote(interpreter)} -P -m cilia"
-    return {
-        "cilia": f'#!/bin/sh\n{run} "$@"\n',
-        "cilium": f'#!/bin/sh\n{run} "$@"\n',
-        "hubble": f'#!/bin/sh\n{run} hubble "$@"\n',
-    }
+    run = f"{shlex.quote(interpreter)} -P -m cilia"
+    commands = {"cilia": run, "cilium": run, "hubble": f"{run} hubble"}
+    if kubectl is not None:
+        commands["kubectl"] = shlex.quote(str(kubectl))
+    return {name: f'#!/bin/sh\nexec {command} "$@"\n' for name, command in commands.items()}
 
 
 def environment(site: LabSite, folder: Path, before: dict[str, str]) -> dict[str, str]:
@@ -38,7 +38,8 @@ def enter_shell(site: LabSite, command: tuple[str, ...]) -> None:
         raise LabError(f"lab {site.name} is not up; type: cilia lab up --name {site.name}")
     folder = site.run / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in names(sys.executable).items():
+    kubectl = find_kubectl(os.environ.get("PATH", ""), site.state)
+    for name, text in names(sys.executable, kubectl).items():
         path = folder / name
         path.write_text(text)
         path.chmod(0o755)
@@ -46,5 +47,6 @@ def enter_shell(site: LabSite, command: tuple[str, ...]) -> None:
     words = list(command) or [os.environ.get("SHELL", "/bin/sh")]
     if not command:
         variables["PS1"] = f"({site.name}) \\w \\$ "
-        print(f"lab {site.name}: kubectl, cilium and hubble speak to it; exit leaves")
+        found = ("kubectl, " if kubectl else "") + "cilia, cilium and hubble"
+        print(f"lab {site.name}: {found} speak to it; exit leaves")
     os.execvpe(words[0], words, variables)
