@@ -12,7 +12,5 @@ def apply_patch(
     return merge_patch(old or {}, config), []
 
 
-def record_update(
-    old: Json, item: Json, schema: Json, options: WriteOptions, part: str
-) -> None:
+def record_update(old: Json, item: Json, schema: Json, options: WriteOptions, part: str) -> None:
     """Moves the ownership of changed fields to the manager of an update."""

@@ -53,5 +53,3 @@ def _create(rest: Rest, plural: str, namespace: str, item: Json) -> None:
     except StatusError as error:
         if error.reason not in ("AlreadyExists", "NotFound", "Forbidden"):
             raise
-
-

@@ -18,7 +18,9 @@ CA, SERVER, ADMIN = "ca", "server", "admin"
 """Stems of the files in the certificates folder: `<stem>.crt`, `<stem>.key`."""
 
 
-def _write(folder: Path, stem: str, key: ec.EllipticCurvePrivateKey, cert: x509.Certificate) -> None:
+def _write(
+    folder: Path, stem: str, key: ec.EllipticCurvePrivateKey, cert: x509.Certificate
+) -> None:
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

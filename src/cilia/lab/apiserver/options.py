@@ -49,4 +49,6 @@ def write_options(query: Mapping[str, str], user_agent: str) -> WriteOptions:
 def _unsupported(field: str, value: str, supported: tuple[str, ...]) -> StatusError:
     known = ", ".join(f'"{word}"' for word in supported)
     text = f'Unsupported value: "{value}": supported values: {known}'
-    return invalid("meta.k8s.io", "CreateOptions", "", [Cause("FieldValueNotSupported", text, field)])
+    return invalid(
+        "meta.k8s.io", "CreateOptions", "", [Cause("FieldValueNotSupported", text, field)]
+    )

@@ -76,10 +76,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _misfit(operation: Json, why: str) -> StatusError:
-    message = f"the server rejected our request due to an error in our request: json patch "
-    return StatusError(
-        422, "Invalid", f"{message}{operation.get('op')} {operation['path']}: {why}"
-    )
+    message = "the server rejected our request due to an error in our request: json patch "
+    return StatusError(422, "Invalid", f"{message}{operation.get('op')} {operation['path']}: {why}")
 
 
 def _parts(pointer: str) -> list[str]:

@@ -83,7 +83,7 @@ class Rest:
         name = prefix + name_suffix()
         while self.store.get(resource.key, (namespace, name)) is not None:
             name = prefix + name_suffix()
-        return name
+        return str(name)
 
     def update(
         self, resource: Resource, key: Key, body: Any, options: WriteOptions, part: str = ""
@@ -172,7 +172,9 @@ class Rest:
         self._complete(resource, item)
         if has_generation(resource) and desired(item) != desired(old):
             item["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        record_update(old, item, object_schema(resource.schema, resource.open_schema), options, part)
+        record_update(
+            old, item, object_schema(resource.schema, resource.open_schema), options, part
+        )
         if item == old:
             return old
         validate(resource, item, old)
@@ -300,4 +302,4 @@ def is_finished(resource: Resource, item: Json) -> bool:
         return False
     if resource.key == "namespaces":
         return not (item.get("spec") or {}).get("finalizers")
-    return metadata.get("deletionGracePeriodSeconds", 0) == 0
+    return bool(metadata.get("deletionGracePeriodSeconds", 0) == 0)

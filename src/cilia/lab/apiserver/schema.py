@@ -7,7 +7,7 @@ treat them alike.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -145,7 +145,7 @@ class Decoder:
 
     def _number_or_string(self, value: Any, schema: Json, path: str) -> int | str:
         if isinstance(value, str) or (_is_int(value) and schema["format"] == "int-or-string"):
-            return value
+            return cast("int | str", value)
         if schema["format"] == "quantity" and isinstance(value, (int, float)):
             return str(value)
         raise self._mismatch(value, path, schema["format"])

@@ -103,9 +103,7 @@ class Server:
             raise no_resource()
         if resource.namespaced is False and route.namespace:
             raise no_resource()
-        call = Call(
-            request, resource, route, shape_of(request), user
-        )
+        call = Call(request, resource, route, shape_of(request), user)
         if route.subresource:
             return await self._parts.answer(call)
         return await self._resource(call)

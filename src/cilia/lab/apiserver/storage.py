@@ -149,9 +149,7 @@ class Store:
         self._publish(Change(revision, resource, "DELETED", key[0], item, previous))
         return item
 
-    def _commit(
-        self, statement: str, row: tuple[object, ...], change: tuple[object, ...]
-    ) -> None:
+    def _commit(self, statement: str, row: tuple[object, ...], change: tuple[object, ...]) -> None:
         revision = self.revision + 1
         self._db.execute("BEGIN")
         try:

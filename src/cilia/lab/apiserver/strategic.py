@@ -35,9 +35,7 @@ def strategic_merge(original: Json, patch: Json, schema: Json) -> Json:
         raise bad_request(f'Unknown patch type "{directive}" in strategic merge patch')
     schema = resolve(schema)
     retained = patch.get("$retainKeys")
-    result = {
-        key: value for key, value in original.items() if retained is None or key in retained
-    }
+    result = {key: value for key, value in original.items() if retained is None or key in retained}
     for name, value in patch.items():
         if name.startswith(_DELETE):
             _delete_values(result, name.removeprefix(_DELETE), value)

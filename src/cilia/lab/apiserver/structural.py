@@ -59,8 +59,10 @@ def default_values(value: Any, schema: Json) -> None:
     elif isinstance(value, dict):
         properties = schema.get("properties") or {}
         for name, inner in properties.items():
-            if "default" in inner and value.get(name) is None and (
-                name not in value or not inner.get("nullable")
+            if (
+                "default" in inner
+                and value.get(name) is None
+                and (name not in value or not inner.get("nullable"))
             ):
                 value[name] = deepcopy(inner["default"])
             if name in value:

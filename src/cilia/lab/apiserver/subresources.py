@@ -72,16 +72,16 @@ def write_scale(
     item = copy(rest.get(resource, key))
     scale = scale_of(resource, item)
     if patch_kind:
-        scale = (
-            json_patch(scale, body) if patch_kind == JSON_PATCH else merge_patch(scale, body)
-        )
+        scale = json_patch(scale, body) if patch_kind == JSON_PATCH else merge_patch(scale, body)
     else:
         scale = body
     spec = scale.get("spec") if isinstance(scale, dict) else None
     replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
     if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
         text = f"Invalid value: {replicas!r}: must be greater than or equal to 0"
-        raise invalid("autoscaling", "Scale", key[1], [Cause("FieldValueInvalid", text, "spec.replicas")])
+        raise invalid(
+            "autoscaling", "Scale", key[1], [Cause("FieldValueInvalid", text, "spec.replicas")]
+        )
     revision = (scale.get("metadata") or {}).get("resourceVersion")
     if revision:
         item["metadata"]["resourceVersion"] = revision
@@ -164,5 +164,3 @@ def review(resource: Resource, body: Any, user: User) -> Json:
     allowed = {"allowed": True, "reason": "the lab allows everything to whoever it knows"}
     item["status"] = statuses.get(resource.kind, lambda: allowed)()
     return item
-
-

@@ -163,7 +163,10 @@ class Watch:
         return b""
 
     def _event(self, kind: str, item: Json) -> bytes:
-        return encode({"type": kind, "object": self._shaped(with_version(item, self._resource))}) + b"\n"
+        return (
+            encode({"type": kind, "object": self._shaped(with_version(item, self._resource))})
+            + b"\n"
+        )
 
     def _shaped(self, item: Json) -> Json:
         if self._shape.kind == "Table":
@@ -197,5 +200,3 @@ class Watch:
         elif self._shape.kind:
             mark = partial_metadata(mark)
         return encode({"type": "BOOKMARK", "object": mark}) + b"\n"
-
-

@@ -6,8 +6,9 @@ Source:
 
 from collections.abc import Callable
 
-from ..errors import Json
-from ..resources import Resource
+from cilia.lab.apiserver.errors import Json
+from cilia.lab.apiserver.resources import Resource
+
 from .cluster import default_crd, default_namespace, default_policy, default_secret, default_slice
 from .pod import default_pod, default_template
 from .service import default_service

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
 
 
 def default_namespace(item: Json) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
 
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 
@@ -70,9 +70,7 @@ def _default_container(container: Json, *, host_network: bool) -> None:
                 get.setdefault("scheme", "HTTP")
     limits = container["resources"].get("limits") or {}
     if limits:
-        container["resources"]["requests"] = limits | (
-            container["resources"].get("requests") or {}
-        )
+        container["resources"]["requests"] = limits | (container["resources"].get("requests") or {})
     for variable in container.get("env") or []:
         if reference := (variable.get("valueFrom") or {}).get("fieldRef"):
             reference.setdefault("apiVersion", "v1")

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
 
 
 def default_service(item: Json) -> None:

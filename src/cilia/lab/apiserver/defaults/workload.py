@@ -1,6 +1,7 @@
 """Defaults of deployments, replica sets and their like."""
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
+
 from .pod import default_template
 
 

@@ -6,8 +6,9 @@ Source:
 
 from typing import Any
 
-from ..errors import Json
-from ..resources import Resource
+from cilia.lab.apiserver.errors import Json
+from cilia.lab.apiserver.resources import Resource
+
 from .cells import Printer, age
 from .cluster import PRINTERS as CLUSTER
 from .defined import defined_printer

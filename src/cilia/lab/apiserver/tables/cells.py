@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
 
 
 class Printer(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
+
 from .cells import Printer, age, condition, joined, since
 
 _ROLE = "node-role.kubernetes.io/"
@@ -120,9 +121,7 @@ PRINTERS = {
         [("Type", "string", 0), ("Data", "string", 0), ("Age", "string", 0)], _secret
     ),
     "serviceaccounts": Printer([("Secrets", "string", 0), ("Age", "string", 0)], _account),
-    "leases.coordination.k8s.io": Printer(
-        [("Holder", "string", 0), ("Age", "string", 0)], _lease
-    ),
+    "leases.coordination.k8s.io": Printer([("Holder", "string", 0), ("Age", "string", 0)], _lease),
     "customresourcedefinitions.apiextensions.k8s.io": Printer(_CREATED, _definition),
     "clusterroles.rbac.authorization.k8s.io": Printer(_CREATED, _cluster_role),
     "roles.rbac.authorization.k8s.io": Printer(_CREATED, _cluster_role),

@@ -3,9 +3,10 @@
 from functools import lru_cache
 from typing import Any
 
-from ..errors import Json
-from ..jsonpath import Path, parse
-from ..resources import Column
+from cilia.lab.apiserver.errors import Json
+from cilia.lab.apiserver.jsonpath import Path, parse
+from cilia.lab.apiserver.resources import Column
+
 from .cells import Printer, age, since
 
 

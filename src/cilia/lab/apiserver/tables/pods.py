@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
+
 from .cells import Printer, age, condition, since
 
 _COLUMNS = [

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..errors import Json
+from cilia.lab.apiserver.errors import Json
+
 from .cells import Printer, age, condition, human_duration, joined, selector_text
 
 _IMAGES = [("Containers", "string", 1), ("Images", "string", 1), ("Selector", "string", 1)]

@@ -1,9 +1,9 @@
 """Rules that an object must keep, per kind."""
 
-from ..crd import KEY as DEFINITIONS
-from ..crd import definition_causes
-from ..errors import Json, invalid
-from ..resources import Resource
+from cilia.lab.apiserver.crd import KEY as DEFINITIONS
+from cilia.lab.apiserver.crd import definition_causes
+from cilia.lab.apiserver.errors import Json, invalid
+from cilia.lab.apiserver.resources import Resource
 
 
 def validate(resource: Resource, item: Json, old: Json | None) -> None:
