@@ -2,11 +2,12 @@
 
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia.ipcache.claims import Source
 from cilia.ipcache.ports import PrefixRows
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys
 from cilia.runtime.reconciler import Failed
@@ -16,26 +17,35 @@ from cilia.state.ipcache import IpcacheRow
 log = logging.getLogger(__name__)
 
 Numbers = NDArray[np.uint32]
-_NO_KEYS: PrefixKeys = np.zeros(0, PREFIX_KEY)
-_NO_NUMBERS: Numbers = np.zeros(0, np.uint32)
+
+RULE = np.dtype([("key", PREFIX_KEY), ("identity", "<u4"), ("class", "<u4")])
+"""A prefix that a CIDR rule names."""
+Rules = NDArray[np.void]
 
 
-def row_keys(rows: Sequence[IpcacheRow]) -> PrefixKeys:
+def row_keys(rows: Iterable[IpcacheRow]) -> PrefixKeys:
     """Returns the keys of rows as one array."""
     return as_keys(np.frombuffer(b"".join(row.key for row in rows), np.uint8).reshape(-1, 17))
 
 
-class KernelIpcache:
-    """The kernel's ipcache: a reconciler's target for rows, and `assign_prefixes` for rules.
+def rule_array(keys: PrefixKeys, identities: Numbers, classes: Numbers) -> Rules:
+    """Returns columns as one array of RULE, sorted by key."""
+    rules = np.zeros(len(keys), RULE)
+    rules["key"], rules["identity"], rules["class"] = keys, identities, classes
+    return rules[np.argsort(rules["key"])]
 
-    A row shadows a rule's prefix of the same key. Nothing is pruned before both
-    the rows are synced and the rules' prefixes were assigned once.
+
+class KernelIpcache:
+    """The kernel's ipcache: a reconciler's target for rows, and arrays for rules.
+
+    On one key, a row wins over a rule and a rule over the world's row. Nothing is
+    pruned before both the rows are synced and the rules were assigned once.
     """
 
     def __init__(self, kernel: PrefixRows, table: Table[IpcacheRow]) -> None:
         self._kernel = kernel
         self._table = table
-        self._keys, self._identities, self._classes = _NO_KEYS, _NO_NUMBERS, _NO_NUMBERS
+        self._rules: Rules = np.zeros(0, RULE)
         self._assigned = False
 
     # Rows
@@ -47,24 +57,23 @@ class KernelIpcache:
 
     async def delete(self, rows: Sequence[IpcacheRow]) -> Sequence[Failed]:
         """Removes rows; where a rule names the same prefix, its entry comes back."""
-        keys = np.sort(row_keys(rows))
-        found, at = self._look_up(keys)
-        self._put_prefixes(at)
-        self._kernel.delete_keys(keys[~found])
+        keys = row_keys(rows)
+        self._put_rules(self._rules[np.isin(self._rules["key"], keys)])
+        self._kernel.delete_keys(keys[~np.isin(keys, self._rules["key"])])
         return []
 
     async def prune(self, rows: Sequence[IpcacheRow]) -> Sequence[Failed]:
-        """Writes rows, and removes what neither a row nor a rule's prefix explains."""
+        """Writes rows, and removes what neither a row nor a rule explains."""
         self._put_rows(rows)
         if self._assigned:
-            self._put_prefixes(np.flatnonzero(~self._shadowed(self._keys)))
-            self._drop_unexplained(rows)
+            self._put_rules(self._rules[~self._shadowed(self._rules["key"])])
+            self._drop_unexplained()
         return []
 
-    # Prefixes of rules
+    # Prefixes of rules; each call returns when the kernel has them
 
-    def assign_prefixes(self, keys: PrefixKeys, identities: Numbers, classes: Numbers) -> None:
-        """Makes these the prefixes that rules name; returns when the kernel has them.
+    def write_prefixes(self, keys: PrefixKeys, identities: Numbers, classes: Numbers) -> None:
+        """Adds or changes prefixes that rules name.
 
         Args:
             keys: Shape `(n,)`, each once, in any order.
@@ -72,62 +81,65 @@ class KernelIpcache:
             classes: Shape `(n,)`, the class that policy rows are keyed by.
 
         Raises:
-            KernelError: the map refused; the old prefixes still count.
+            KernelError: the map refused, and part of them may be missing; call again.
         """
-        order = np.argsort(keys)
-        keys = keys[order]
-        identities = identities[order].astype(np.uint32)
-        classes = classes[order].astype(np.uint32)
-        known, at = self._look_up(keys)
-        same = np.zeros(len(keys), np.bool_)
-        same[known] = (self._identities[at] == identities[known]) & (
-            self._classes[at] == classes[known]
-        )
-        gone = self._keys[~np.isin(self._keys, keys)]
-        fresh = ~same if self._assigned else np.ones(len(keys), np.bool_)
-        fresh &= ~self._shadowed(keys)
-        self._put(keys[fresh], identities[fresh], classes[fresh])
-        self._keys, self._identities, self._classes = keys, identities, classes
-        self._kernel.delete_keys(gone[~self._shadowed(gone)])
+        fresh = rule_array(keys, identities, classes)
+        self._put_rules(fresh[~self._shadowed(fresh["key"])])
+        others = self._rules[~np.isin(self._rules["key"], fresh["key"])]
+        merged = np.concatenate([others, fresh])
+        self._rules = merged[np.argsort(merged["key"])]
+
+    def remove_prefixes(self, keys: PrefixKeys) -> None:
+        """Removes prefixes that no rule names any more."""
+        self._rules = self._rules[~np.isin(self._rules["key"], keys)]
+        uncovered = [row for row in self._world() if np.isin(row_keys([row]), keys).any()]
+        self._put_rows(uncovered)
+        held = self._shadowed(keys) | np.isin(keys, row_keys(uncovered))
+        self._kernel.delete_keys(keys[~held])
+
+    def assign_prefixes(self, keys: PrefixKeys, identities: Numbers, classes: Numbers) -> None:
+        """Makes these all the prefixes that rules name; arguments as `write_prefixes`."""
+        gone = self._rules["key"][~np.isin(self._rules["key"], keys)]
+        self.write_prefixes(keys, identities, classes)
+        self.remove_prefixes(gone)
         if not self._assigned:
             self._assigned = True
             if self._table.synced.is_set():
-                self._drop_unexplained(self._table.snapshot())
+                self._drop_unexplained()
 
-    def prefixes(self) -> tuple[PrefixKeys, Numbers, Numbers]:
-        """Returns the rules' prefixes, sorted, with their identities and classes."""
-        return self._keys, self._identities, self._classes
+    def prefixes(self) -> Rules:
+        """Returns the rules' prefixes, dtype RULE, sorted by key."""
+        return self._rules
 
     # Insides
 
-    def _look_up(self, keys: PrefixKeys) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Which keys are rule prefixes, and where those are."""
-        at = np.searchsorted(self._keys, keys)
-        inside = at < len(self._keys)
-        found = np.zeros(len(keys), np.bool_)
-        found[inside] = self._keys[at[inside]] == keys[inside]
-        return found, at[found].astype(np.int64)
+    def _world(self) -> list[IpcacheRow]:
+        return [row for row in self._table if row.source == Source.WORLD.word]
 
     def _shadowed(self, keys: PrefixKeys) -> NDArray[np.bool_]:
-        return np.isin(keys, row_keys(self._table.snapshot()))
+        strong = (row for row in self._table if row.source != Source.WORLD.word)
+        return np.isin(keys, row_keys(strong))
 
     def _put_rows(self, rows: Sequence[IpcacheRow]) -> None:
+        keys = row_keys(rows)
+        weak = np.array([row.source == Source.WORLD.word for row in rows], np.bool_)
+        if weak.any():
+            keep = ~(weak & np.isin(keys, self._rules["key"]))
+            rows = [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]
+            keys = keys[keep]
         tunnels = {node: _v4_number(node) for node in {row.node for row in rows}}
         self._kernel.write_columns(
-            row_keys(rows),
+            keys,
             np.array([row.identity for row in rows], np.uint32),
             tunnels=[tunnels[row.node] for row in rows],
         )
 
-    def _put_prefixes(self, at: NDArray[np.int64]) -> None:
-        self._put(self._keys[at], self._identities[at], self._classes[at])
+    def _put_rules(self, rules: Rules) -> None:
+        self._kernel.write_columns(rules["key"], rules["identity"], rules["class"])
 
-    def _put(self, keys: PrefixKeys, identities: Numbers, classes: Numbers) -> None:
-        self._kernel.write_columns(keys, identities, classes)
-
-    def _drop_unexplained(self, rows: Sequence[IpcacheRow]) -> None:
+    def _drop_unexplained(self) -> None:
         held = self._kernel.prefixes()
-        explained = np.concatenate([row_keys(rows), self._keys])
+        explained = np.concatenate([row_keys(self._table), self._rules["key"]])
         stale = held[~np.isin(held, explained)]
         if len(stale):
             log.info("stale prefixes removed", extra={"prefixes": len(stale)})

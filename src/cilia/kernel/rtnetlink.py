@@ -42,6 +42,7 @@ _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
 _UP = 1
+_NO_ARP = 0x80
 _NAMES = 15
 _MAIN_TABLE, _PROTO_BOOT, _PROTO_STATIC = 254, 3, 4
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
@@ -148,14 +149,15 @@ def set_link(
     index: int,
     *,
     up: bool | None = None,
+    arp: bool | None = None,
     mtu: int | None = None,
     mac: str = "",
     name: str = "",
     master: int | None = None,
 ) -> Request:
-    """Changes a device; what is not given stays."""
-    state = 0 if up is None else _UP
-    body = _link(index, _UP if up else 0, state)
+    """Changes a device; what is not given stays. Without `arp` nobody is asked for a MAC."""
+    changed = (0 if up is None else _UP) | (0 if arp is None else _NO_ARP)
+    body = _link(index, (_UP if up else 0) | (_NO_ARP if arp is False else 0), changed)
     body += attribute(4, mtu) if mtu is not None else b""
     body += attribute(1, mac_bytes(mac)) if mac else b""
     body += attribute(3, _checked_name(name)) if name else b""

@@ -20,9 +20,8 @@ def test_pods_nodes_and_the_api_server_reach_the_map() -> None:
         tables, target = Tables(), fake_map()
         kernel = KernelIpcache(typed(target), tables.ipcache)
         stale = KernelIpcache(typed(target), tables.ipcache)
-        stale.assign_prefixes(
-            parse_prefixes(["9.9.9.9"]), np.ones(1, np.uint32), np.ones(1, np.uint32)
-        )
+        one = parse_prefixes(["9.9.9.9"]), np.ones(1, np.uint32), np.ones(1, np.uint32)
+        stale.assign_prefixes(*one)
         service = Ipcache(
             tables, kernel, LocalIdentities(tables.identities), own_node="n1", dual_stack=True
         )
@@ -51,9 +50,9 @@ def test_pods_nodes_and_the_api_server_reach_the_map() -> None:
             row = tables.identities.get(outside)
             assert row is not None
             assert "reserved:kube-apiserver" in row.labels
-            kernel.assign_prefixes(*stale.prefixes())
+            kernel.assign_prefixes(*one)
             assert address_key("9.9.9.9") in content(target)
-            kernel.assign_prefixes(*(part[:0] for part in stale.prefixes()))
+            kernel.assign_prefixes(*(part[:0] for part in one))
             for table in (tables.endpoints, tables.remote_endpoints, tables.nodes):
                 table.mark_synced()
             tables.endpoint_slices.delete(("default", "kubernetes"))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from cilia.datapath import layout
 from cilia.datapath.maps.ipcache import IpcacheMap, encode_keys
 from cilia.ipcache.claims import address_key
-from cilia.ipcache.sync import KernelIpcache
+from cilia.ipcache.sync import KernelIpcache, Numbers
 from cilia.kernel.maps import Map
-from cilia.model.prefixes import parse_prefixes, prefix_key
+from cilia.model.prefixes import PrefixKeys, parse_prefixes, prefix_key
 from cilia.state import ipcache
 from cilia.state.ipcache import IpcacheRow
 
@@ -41,18 +41,39 @@ def content(target: FakeMap) -> dict[bytes, tuple[int, int]]:
     }
 
 
-rows_step = st.tuples(
-    st.just("rows"),
-    st.dictionaries(st.sampled_from(PREFIXES), st.integers(1, 3), max_size=4),
+wish = st.dictionaries(st.sampled_from(PREFIXES), st.integers(1, 3), max_size=4)
+steps_of = st.lists(
+    st.one_of(
+        st.tuples(st.just("rows"), wish),
+        st.tuples(st.just("assign"), wish),
+        st.tuples(st.just("write"), wish),
+        st.tuples(st.just("remove"), wish),
+    ),
+    max_size=12,
 )
-rules_step = st.tuples(
-    st.just("rules"),
-    st.dictionaries(st.sampled_from(PREFIXES), st.integers(1, 3), max_size=4),
-)
+WORLD = {"0.0.0.0/0", "::/0"}
 
 
-@given(st.lists(st.one_of(rows_step, rules_step), max_size=12), st.booleans())
-def test_the_map_is_rows_over_rule_prefixes(
+def columns(rules: dict[str, int]) -> tuple[PrefixKeys, Numbers, Numbers]:
+    classes = np.array(list(rules.values()), np.uint32)
+    return parse_prefixes(list(rules)), classes + 100, classes
+
+
+def row(prefix: str, identity: int) -> IpcacheRow:
+    return IpcacheRow(
+        full(keys_of[prefix]), identity, source="world" if prefix in WORLD else "local"
+    )
+
+
+def model(rows: dict[str, int], rules: dict[str, int]) -> dict[bytes, tuple[int, int]]:
+    weak = {p: (n, 0) for p, n in rows.items() if p in WORLD}
+    strong = {p: (n, 0) for p, n in rows.items() if p not in WORLD}
+    told = {p: (100 + n, n) for p, n in rules.items()}
+    return {full(keys_of[p]): value for p, value in (weak | told | strong).items()}
+
+
+@given(steps_of, st.booleans())
+def test_the_map_is_rows_over_rules_over_the_world(
     steps: list[tuple[str, dict[str, int]]], stale: bool
 ) -> None:
     async def scene() -> None:
@@ -64,25 +85,26 @@ def test_the_map_is_rows_over_rule_prefixes(
         rows: dict[str, int] = {}
         rules: dict[str, int] = {}
         with table.watch() as watch:
-            for kind, wanted in [*steps, ("rules", {}), ("rows", {})]:
+            for kind, wanted in [*steps, ("assign", {}), ("rows", {})]:
                 if kind == "rows":
                     rows = wanted
-                    table.replace([IpcacheRow(full(keys_of[p]), n) for p, n in rows.items()])
+                    table.replace([row(p, n) for p, n in rows.items()])
                     changes = watch.take().changes
                     await kernel.update([c.new for c in changes if c.new is not None])
                     await kernel.delete([c.old for c in changes if c.new is None and c.old])
+                elif kind == "assign":
+                    rules = dict(wanted)
+                    kernel.assign_prefixes(*columns(rules))
+                elif kind == "write":
+                    rules |= wanted
+                    kernel.write_prefixes(*columns(wanted))
                 else:
-                    rules = wanted
-                    kernel.assign_prefixes(
-                        parse_prefixes(list(rules)),
-                        np.array([100 + n for n in rules.values()], np.uint32),
-                        np.array(list(rules.values()), np.uint32),
-                    )
-                expected = {full(keys_of[p]): (100 + n, n) for p, n in rules.items()}
-                expected |= {full(keys_of[p]): (n, 0) for p, n in rows.items()}
-                known = content(target)
-                known.pop(address_key("9.9.9.9"), None)
-                assert known == expected
+                    known = {p: n for p, n in wanted.items() if p in rules}
+                    rules = {p: n for p, n in rules.items() if p not in known}
+                    kernel.remove_prefixes(columns(known)[0])
+                held = content(target)
+                held.pop(address_key("9.9.9.9"), None)
+                assert held == model(rows, rules)
             table.mark_synced()
             await kernel.prune(table.snapshot())
             assert address_key("9.9.9.9") not in content(target)
