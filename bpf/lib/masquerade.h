@@ -14,21 +14,26 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_MASQUERADE
 
+/* The first 1 to 64 bits of half an address. */
 static __always_inline __u64 masquerade_mask(__u32 bits)
 {
-	return bits ? bpf_cpu_to_be64(~0ULL << (64 - bits)) : 0;
+	return bpf_cpu_to_be64(~0ULL << (64 - bits));
 }
 
 /* Is this an address of the cluster's pod network? Of no bits: there is none. */
-static __always_inline bool masquerade_is_pod(const union address *addr)
+__noinline bool masquerade_is_pod(const union address *addr)
 {
-	bool v4 = address_is_v4(addr);
-	union address net = v4 ? config.pods_v4 : config.pods_v6;
-	__u32 bits = v4 ? config.pods_v4_bits : config.pods_v6_bits;
-	__u32 high = bits > 64 ? 64 : bits, low = bits - high;
+	union address net;
+	__u32 bits;
 
-	return bits && !((addr->halves[0] ^ net.halves[0]) & masquerade_mask(high)) &&
-	       !((addr->halves[1] ^ net.halves[1]) & masquerade_mask(low));
+	if (!addr)
+		return false;
+	net = address_is_v4(addr) ? config.pods_v4 : config.pods_v6;
+	bits = address_is_v4(addr) ? config.pods_v4_bits : config.pods_v6_bits;
+	if (bits > 64)
+		return addr->halves[0] == net.halves[0] &&
+		       !((addr->halves[1] ^ net.halves[1]) & masquerade_mask(bits - 64));
+	return bits && !((addr->halves[0] ^ net.halves[0]) & masquerade_mask(bits));
 }
 
 static __always_inline bool masquerade_is_node(const union address *addr)
@@ -87,12 +92,15 @@ enum masquerade_origin {
 };
 
 /* Who began the connection of a tuple as its pod sends or, if `received`, receives it? */
-static __always_inline enum masquerade_origin masquerade_origin(const struct tuple *tuple,
-								bool received)
+__noinline enum masquerade_origin masquerade_origin(const struct tuple *tuple, bool received)
 {
-	struct conntrack_key key = conntrack_key(tuple);
-	const struct conntrack_entry *entry = bpf_map_lookup_elem(&conntrack, &key);
+	const struct conntrack_entry *entry;
+	struct conntrack_key key;
 
+	if (!tuple)
+		return MASQUERADE_UNTRACKED;
+	key = conntrack_key(tuple);
+	entry = bpf_map_lookup_elem(&conntrack, &key);
 	if (!entry || conntrack_is_expired(entry, bpf_ktime_get_ns()))
 		return MASQUERADE_UNTRACKED;
 	return conntrack_is_reply(entry, tuple) != received ? MASQUERADE_OUTSIDE
@@ -100,15 +108,18 @@ static __always_inline enum masquerade_origin masquerade_origin(const struct tup
 }
 
 /* An ICMP error of a pod, about a packet that it got from outside. */
-step masquerade_error(struct __sk_buff *ctx, struct packet *pkt)
+shared_step masquerade_error(struct __sk_buff *ctx, struct packet *pkt)
 {
-	struct nat_key key = masquerade_reply_key(&pkt->inner, NAT_OUT);
 	const struct nat_entry *entry;
+	struct nat_key key;
 	struct rewrite to;
 	enum verdict verdict;
 
+	if (!ctx || !pkt)
+		return VERDICT_DROP;
 	if (masquerade_origin(&pkt->inner, true) == MASQUERADE_OUTSIDE)
 		return VERDICT_NEXT;
+	key = masquerade_reply_key(&pkt->inner, NAT_OUT);
 	entry = bpf_map_lookup_elem(&nat, &key);
 	if (!entry || !address_equal(&pkt->inner.destination, &pkt->tuple.source))
 		return drop(pkt, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
@@ -121,64 +132,75 @@ step masquerade_error(struct __sk_buff *ctx, struct packet *pkt)
 	return rewrite_packet(ctx, pkt, &to);
 }
 
-/* What a pod sends to the outside leaves as the node's. */
-step masquerade_pod(struct __sk_buff *ctx, struct packet *pkt)
+/* May this packet of a pod leave with the node's address (NEXT), or as it is (STACK)? */
+step masquerade_judge_pod(struct packet *pkt)
 {
-	struct nat_key key = masquerade_key(&pkt->tuple, NAT_OUT);
-	struct rewrite to = {.side = REWRITE_SOURCE};
-
-	if (pkt->flags & PACKET_ICMP_ERROR)
-		return masquerade_error(ctx, pkt);
 	if (masquerade_origin(&pkt->tuple, false) == MASQUERADE_OUTSIDE)
-		return VERDICT_NEXT;
+		return VERDICT_STACK;
 	if (!masquerade_has_port(pkt))
 		return drop(pkt, DROP_UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE);
-	to.address = nat_address(packet_is_v4(pkt));
-	to.port = nat_out(&key);
-	if (!to.port)
-		return drop(pkt, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
-	return rewrite_packet(ctx, pkt, &to);
-}
-
-/* What the node itself sends keeps its port, which no pod gets then, unless a pod has it. */
-step masquerade_node(struct __sk_buff *ctx, struct packet *pkt)
-{
-	struct nat_key key = masquerade_key(&pkt->tuple, NAT_OUT);
-	struct rewrite to = {.address = pkt->tuple.source, .side = REWRITE_SOURCE};
-
-	if (!masquerade_has_port(pkt) || !nat_port_in_range(pkt->tuple.source_port))
-		return VERDICT_NEXT;
-	to.port = nat_out(&key);
-	if (!to.port)
-		return drop(pkt, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
-	if (to.port == pkt->tuple.source_port)
-		return VERDICT_NEXT;
-	return rewrite_packet(ctx, pkt, &to);
-}
-
-/* Source translation of all that leaves for the network. */
-shared_step masquerade(struct __sk_buff *ctx, struct packet *pkt)
-{
-	if (!ctx || !pkt)
-		return VERDICT_DROP;
-	if (!(packet_is_v4(pkt) ? config.masquerade_v4 : config.masquerade_v6) ||
-	    masquerade_is_pod(&pkt->tuple.destination))
-		return VERDICT_NEXT;
-	if (masquerade_is_pod(&pkt->tuple.source))
-		return masquerade_pod(ctx, pkt);
-	if (masquerade_is_node(&pkt->tuple.source))
-		return masquerade_node(ctx, pkt);
 	return VERDICT_NEXT;
 }
 
-/* An ICMP error about a packet that we had translated: it and its quote get the pod back. */
-step unmasquerade_error(struct __sk_buff *ctx, struct packet *pkt)
+/* The node's own packets need a mapping only where a pod might take their port. */
+step masquerade_judge_node(const struct packet *pkt)
 {
-	struct nat_key key = masquerade_reply_key(&pkt->inner, NAT_IN);
-	const struct nat_entry *entry = nat_in(&key);
+	if (!masquerade_has_port(pkt) || !nat_port_in_range(pkt->tuple.source_port))
+		return VERDICT_STACK;
+	return VERDICT_NEXT;
+}
+
+/* Source translation of what has a port. */
+shared_step masquerade_connection(struct __sk_buff *ctx, struct packet *pkt)
+{
+	struct rewrite to = {.side = REWRITE_SOURCE};
+	enum verdict verdict;
+	struct nat_key key;
+	bool pod;
+
+	if (!ctx || !pkt)
+		return VERDICT_DROP;
+	pod = masquerade_is_pod(&pkt->tuple.source);
+	if (!pod && !masquerade_is_node(&pkt->tuple.source))
+		return VERDICT_STACK;
+	verdict = pod ? masquerade_judge_pod(pkt) : masquerade_judge_node(pkt);
+	if (verdict)
+		return verdict;
+	key = masquerade_key(&pkt->tuple, NAT_OUT);
+	to.port = nat_out(&key);
+	if (!to.port)
+		return drop(pkt, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
+	if (!pod && to.port == pkt->tuple.source_port)
+		return VERDICT_STACK;
+	to.address = nat_address(packet_is_v4(pkt));
+	return rewrite_packet(ctx, pkt, &to);
+}
+
+/* Source translation of all that leaves for the network. What the node itself sends keeps its
+ * port, which no pod gets then, unless a pod has it already.
+ */
+step masquerade(struct __sk_buff *ctx, struct packet *pkt)
+{
+	if (!(packet_is_v4(pkt) ? config.masquerade_v4 : config.masquerade_v6) ||
+	    masquerade_is_pod(&pkt->tuple.destination))
+		return VERDICT_STACK;
+	if (pkt->flags & PACKET_ICMP_ERROR && masquerade_is_pod(&pkt->tuple.source))
+		return masquerade_error(ctx, pkt);
+	return masquerade_connection(ctx, pkt);
+}
+
+/* An ICMP error about a packet that we had translated: it and its quote get the pod back. */
+shared_step unmasquerade_error(struct __sk_buff *ctx, struct packet *pkt)
+{
+	const struct nat_entry *entry;
+	struct nat_key key;
 	struct rewrite to;
 	enum verdict verdict;
 
+	if (!ctx || !pkt)
+		return VERDICT_DROP;
+	key = masquerade_reply_key(&pkt->inner, NAT_IN);
+	entry = nat_in(&key);
 	if (!entry || !address_equal(&pkt->inner.source, &pkt->tuple.destination))
 		return VERDICT_NEXT;
 	to = (struct rewrite){entry->address, entry->port, REWRITE_SOURCE};
@@ -190,8 +212,8 @@ step unmasquerade_error(struct __sk_buff *ctx, struct packet *pkt)
 	return rewrite_packet(ctx, pkt, &to);
 }
 
-/* What comes back from the network for a pod behind the node's address goes to the pod. */
-shared_step unmasquerade(struct __sk_buff *ctx, struct packet *pkt)
+/* An answer to what has a port. */
+shared_step unmasquerade_connection(struct __sk_buff *ctx, struct packet *pkt)
 {
 	struct rewrite to = {.side = REWRITE_DESTINATION};
 	const struct nat_entry *entry;
@@ -199,11 +221,6 @@ shared_step unmasquerade(struct __sk_buff *ctx, struct packet *pkt)
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
-	if (!(packet_is_v4(pkt) ? config.masquerade_v4 : config.masquerade_v6) ||
-	    !masquerade_is_node(&pkt->tuple.destination))
-		return VERDICT_NEXT;
-	if (pkt->flags & PACKET_ICMP_ERROR)
-		return unmasquerade_error(ctx, pkt);
 	key = masquerade_key(&pkt->tuple, NAT_IN);
 	entry = nat_in(&key);
 	if (!entry)
@@ -214,4 +231,15 @@ shared_step unmasquerade(struct __sk_buff *ctx, struct packet *pkt)
 	    address_equal(&to.address, &pkt->tuple.destination))
 		return VERDICT_NEXT;
 	return rewrite_packet(ctx, pkt, &to);
+}
+
+/* What comes back from the network for a pod behind the node's address goes to the pod. */
+step unmasquerade(struct __sk_buff *ctx, struct packet *pkt)
+{
+	if (!(packet_is_v4(pkt) ? config.masquerade_v4 : config.masquerade_v6) ||
+	    !masquerade_is_node(&pkt->tuple.destination))
+		return VERDICT_NEXT;
+	if (pkt->flags & PACKET_ICMP_ERROR)
+		return unmasquerade_error(ctx, pkt);
+	return unmasquerade_connection(ctx, pkt);
 }

@@ -47,55 +47,76 @@ enum {
 	NAT_REFRESH_NS = 1000000000, /* how often both entries of a mapping are renewed */
 };
 
-/* The key of a mapping's other entry, given what this one says. */
+/* The key of a mapping's other entry, given a key of this direction and what its entry says. */
 static __always_inline struct nat_key nat_other_key(const struct nat_key *key,
-						    const struct nat_entry *entry)
+						    enum nat_direction direction,
+						    const union address *address, __be16 port)
 {
-	bool out = key->direction == NAT_OUT;
-
+	if (direction == NAT_IN)
+		return (struct nat_key){
+			.source = *address,
+			.destination = key->source,
+			.source_port = port,
+			.destination_port = key->source_port,
+			.protocol = key->protocol,
+			.direction = NAT_OUT,
+		};
 	return (struct nat_key){
-		.source = out ? key->destination : entry->address,
-		.destination = out ? entry->address : key->source,
-		.source_port = out ? key->destination_port : entry->port,
-		.destination_port = out ? entry->port : key->source_port,
+		.source = key->destination,
+		.destination = *address,
+		.source_port = key->destination_port,
+		.destination_port = port,
 		.protocol = key->protocol,
-		.direction = out ? NAT_IN : NAT_OUT,
+		.direction = NAT_IN,
 	};
 }
 
-/* Writes or renews a mapping's other entry; an error: it belongs to someone else. */
-static __always_inline __attribute__((warn_unused_result)) long
-nat_claim(const struct nat_key *key, const struct nat_entry *entry, __u64 now)
+/* Its value. */
+static __always_inline struct nat_entry nat_other_entry(const struct nat_key *key,
+							enum nat_direction direction, __u64 now)
 {
-	bool out = key->direction == NAT_OUT;
-	struct nat_key other_key = nat_other_key(key, entry);
-	struct nat_entry other = {
-		.address = out ? key->source : key->destination,
-		.port = out ? key->source_port : key->destination_port,
+	return (struct nat_entry){
+		.address = direction == NAT_OUT ? key->source : key->destination,
+		.port = direction == NAT_OUT ? key->source_port : key->destination_port,
 		.created = now,
 		.last_seen = now,
 	};
-	long error = bpf_map_update_elem(&nat, &other_key, &other, BPF_NOEXIST);
+}
+
+/* Writes or renews one entry of a mapping; an error: its key belongs to someone else. */
+static __always_inline __attribute__((warn_unused_result)) long
+nat_claim(const struct nat_key *key, const struct nat_entry *entry)
+{
+	long error = bpf_map_update_elem(&nat, key, entry, BPF_NOEXIST);
 	struct nat_entry *owner;
 
 	if (error != -EEXIST)
 		return error;
-	owner = bpf_map_lookup_elem(&nat, &other_key);
-	if (!owner || !address_equal(&owner->address, &other.address) || owner->port != other.port)
+	owner = bpf_map_lookup_elem(&nat, key);
+	if (!owner || !address_equal(&owner->address, &entry->address) ||
+	    owner->port != entry->port)
 		return -EEXIST;
-	owner->last_seen = now;
+	owner->last_seen = entry->last_seen;
 	return 0;
 }
 
-/* Renews both entries from time to time: the LRU then keeps both or neither. */
-static __always_inline long nat_renew(const struct nat_key *key, struct nat_entry *entry)
+/* Renews both entries from time to time: the LRU then keeps both or neither. Global for the
+ * sake of its callers' stacks; hence the NULLs that nobody passes.
+ */
+__noinline long nat_renew(const struct nat_key *key, struct nat_entry *entry)
 {
 	__u64 now = bpf_ktime_get_ns();
+	struct nat_entry other;
+	struct nat_key other_key;
 	long error;
 
+	if (!key || !entry)
+		return -EINVAL;
 	if (now - entry->last_seen < NAT_REFRESH_NS)
 		return 0;
-	error = nat_claim(key, entry, now);
+	other_key = nat_other_key(key, key->direction, &entry->address, entry->port);
+	other = nat_other_entry(key, key->direction, now);
+	error = nat_claim(&other_key, &other);
 	if (!error)
 		entry->last_seen = now;
 	return error;

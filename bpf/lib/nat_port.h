@@ -42,17 +42,21 @@ static __always_inline __u32 nat_hash(const struct nat_key *key)
  */
 __noinline long nat_map(const struct nat_key *key, __u16 port, __u64 now)
 {
-	struct nat_entry entry = {.port = port, .created = now, .last_seen = now};
+	union address node;
 	struct nat_key other_key;
+	struct nat_entry entry;
 	long error;
 
 	if (!key)
 		return -EINVAL;
-	entry.address = nat_address(address_is_v4(&key->source));
-	other_key = nat_other_key(key, &entry);
-	error = nat_claim(key, &entry, now);
+	node = nat_address(address_is_v4(&key->source));
+	other_key = nat_other_key(key, NAT_OUT, &node, port);
+	entry = nat_other_entry(key, NAT_OUT, now);
+	error = nat_claim(&other_key, &entry);
 	if (error)
 		return error;
+	entry.address = node;
+	entry.port = port;
 	error = bpf_map_update_elem(&nat, key, &entry, BPF_ANY);
 	if (error)
 		bpf_map_delete_elem(&nat, &other_key);
