@@ -19,8 +19,19 @@ LabelSet = tuple[str, ...]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SOURCES = frozenset(
-    ("k8s", "reserved", "cidr", "cidrgroup", "fqdn", "node")
-    + ("container", "cni", "unspec", "directory", "any")
+    (
+        "k8s",
+        "reserved",
+        "cidr",
+        "cidrgroup",
+        "fqdn",
+        "node",
+        "container",
+        "cni",
+        "unspec",
+        "directory",
+        "any",
+    )
 )
 
 NAMESPACE = "io.kubernetes.pod.namespace"

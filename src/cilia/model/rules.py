@@ -4,7 +4,6 @@ Source: https://docs.cilium.io/en/stable/security/policy/language/ and
 https://kubernetes.io/docs/concepts/services-networking/network-policies/
 """
 
-from collections.abc import Mapping
 from enum import IntEnum
 
 import msgspec
@@ -104,4 +103,3 @@ class Policy(msgspec.Struct, frozen=True):
     key: PolicyKey
     specs: tuple[Spec, ...]
     description: str = ""
-    labels: Mapping[str, str] = {}

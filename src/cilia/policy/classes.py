@@ -25,10 +25,11 @@ class ClassTable:
         classes_of: The classes that a selector selects.
         hints: Class numbers to give to keys that come up again after a restart.
         created: Classes made since the caller last cleared this.
+        next: The number that the next new class gets.
         dropped: Classes that lost their last member since the caller last cleared this.
     """
 
-    def __init__(self, hints: Mapping[int, int] | None = None) -> None:
+    def __init__(self, hints: Mapping[int, int] | None = None, first: int = FIRST_CLASS) -> None:
         self.class_of: NDArray[np.uint32] = np.zeros(1024, dtype=np.uint32)
         self.selectors_of: dict[int, set[int]] = {}
         self.classes_of: dict[int, set[int]] = {}
@@ -39,7 +40,7 @@ class ClassTable:
         self._key: dict[int, int] = {}
         self._by_key: dict[int, int] = {}
         self._secret: dict[int, int] = {}
-        self._next = max(self.hints.values(), default=FIRST_CLASS - 1) + 1
+        self.next = max([first, *(number + 1 for number in self.hints.values())])
 
     def __len__(self) -> int:
         return len(self._size)
@@ -116,7 +117,7 @@ class ClassTable:
             return found
         number = self.hints.pop(key, 0)
         if not number or number in self._size:
-            number, self._next = self._next, self._next + 1
+            number, self.next = self.next, self.next + 1
         self.created.add(number)
         self._size[number] = 0
         self._key[number] = key

@@ -29,6 +29,7 @@ from cilia.policy.delta import (
     WritePrefixes,
     WriteRows,
 )
+from cilia.policy.hints import Hints
 from cilia.policy.numbers import Content, PolicyNumber
 from cilia.policy.peers import Peer, PeerTable
 from cilia.policy.provenance import Provenance, ProvenanceRule
@@ -45,17 +46,6 @@ from cilia.policy.resolution import (
 from cilia.policy.subjects import SubjectTable
 
 INIT_LABEL = "reserved:init"
-
-
-class Hints(msgspec.Struct, frozen=True):
-    """What the engine needs to know again after a restart, so that its numbers hold."""
-
-    secret: bytes = b""
-    classes: dict[str, int] = {}
-    """Class key in hexadecimal -> class."""
-    next_policy: int = 1
-    next_provenance: int = 1
-    revision: int = 0
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -88,7 +78,7 @@ class PolicyEngine:
         classes = {int(key, 16): number for key, number in hints.classes.items()}
         self.revision = hints.revision
         self.provenance = Provenance(hints.next_provenance)
-        self.peers = PeerTable(classes, hints.secret)
+        self.peers = PeerTable(classes, hints.next_class, hints.secret)
         self.subjects = SubjectTable()
         self.numbers = NumberTable(hints.next_policy)
         self.endpoints: dict[int, Endpoint] = {}
@@ -202,6 +192,7 @@ class PolicyEngine:
         return Hints(
             secret=self.peers.secret,
             classes={f"{key:x}": number for key, number in self.peers.classes.keys().items()},
+            next_class=self.peers.classes.next,
             next_policy=self.numbers.next,
             next_provenance=self.provenance.next,
             revision=self.revision,

@@ -40,9 +40,11 @@ class Peer(msgspec.Struct, frozen=True):
 class PeerTable:
     """Identities, the selectors in use, and the classes these make of those."""
 
-    def __init__(self, hints: Mapping[int, int] | None = None, secret: bytes = b"") -> None:
+    def __init__(
+        self, hints: Mapping[int, int] | None = None, next_class: int = 1, secret: bytes = b""
+    ) -> None:
         self.secret = secret or secrets.token_bytes(16)
-        self.classes = ClassTable(hints)
+        self.classes = ClassTable(hints, next_class)
         self.peers: dict[int, Peer] = {}
         self.prefixes = PrefixTable()
         self._labels = LabelIndex()

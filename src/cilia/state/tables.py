@@ -11,6 +11,7 @@ from cilia.state import (
     nodes,
     pods,
     policies,
+    policy_statuses,
     prefixes,
     remote_endpoints,
     services,
@@ -22,6 +23,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.policies = policies.table()
+        self.policy_statuses = policy_statuses.table()
         self.cidr_groups = cidr_groups.table()
         self.namespaces = namespaces.table()
         self.pods = pods.table()

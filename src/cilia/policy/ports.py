@@ -1,0 +1,50 @@
+"""What policy asks of the kernel's maps, of the ipcache and of the endpoints."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.model.prefixes import PrefixKeys
+from cilia.policy.delta import Assignment
+
+
+class RowMap(Protocol):
+    """A kernel map that takes rows in bulk."""
+
+    key: np.dtype[Any]
+    value: np.dtype[Any]
+
+    def entries(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Returns all keys and values."""
+        ...
+
+    def put(self, keys: Any, values: Any, flags: int = 0) -> int:
+        """Writes rows; raises MapFull when there is no room."""
+        ...
+
+    def drop(self, keys: Any) -> int:
+        """Removes rows; one that is missing is no error."""
+        ...
+
+
+class RulePrefixes(Protocol):
+    """The part of the ipcache that rules decide."""
+
+    def assign_prefixes(
+        self, keys: PrefixKeys, identities: NDArray[np.uint32], classes: NDArray[np.uint32]
+    ) -> None:
+        """Makes these all the prefixes that rules name; the kernel has them on return."""
+        ...
+
+
+class EndpointRows(Protocol):
+    """The endpoints' rows in the kernel."""
+
+    def assign(self, assignments: Mapping[int, Assignment]) -> None:
+        """Writes what these endpoints' rows say of policy; the kernel has it on return.
+
+        An endpoint that is not there any more is no error.
+        """
+        ...

@@ -1,0 +1,24 @@
+"""Settings of the policy room."""
+
+import msgspec
+
+from cilia.policy.contents import Enforcement
+from cilia.policy.syntax.context import Context
+
+
+class PolicySettings(msgspec.Struct, frozen=True):
+    """How policies are read and enforced."""
+
+    enforcement: Enforcement = Enforcement.DEFAULT
+    """`enable-policy`: default, always or never."""
+    cluster: str = "default"
+    """This cluster's name."""
+    default_local_cluster: bool = True
+    """`policy-default-local-cluster`: selectors that name no cluster reach this one only."""
+    nodes_by_label: bool = False
+    """`enable-node-selector-labels`: rules may select nodes by their labels."""
+
+    @property
+    def context(self) -> Context:
+        """What reading a policy depends on."""
+        return Context(self.cluster, self.default_local_cluster, self.nodes_by_label)

@@ -1,0 +1,186 @@
+"""Deltas to the kernel: each step in order, and closed where one cannot be done."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.model.errors import CiliaError
+from cilia.policy.delta import (
+    CLOSED,
+    PREFIX,
+    ROW,
+    Assign,
+    Assignment,
+    DeleteRows,
+    Delta,
+    ForgetMembers,
+    MoveMembers,
+    RemovePrefixes,
+    Rows,
+    Step,
+    WritePrefixes,
+    WriteRows,
+)
+from cilia.policy.hints import Hints
+from cilia.policy.ports import EndpointRows, RowMap, RulePrefixes
+
+log = logging.getLogger(__name__)
+
+_KEY_FIELDS = ("policy", "class", "direction", "protocol", "port", "prefixlen")
+_VALUE_FIELDS = ("precedence", "provenance", "generation", "verdict", "prefixlen")
+_PUT_AT_ONCE = 65536
+
+
+class PolicySync:
+    """Keeps the kernel in step with the engine.
+
+    When a step fails, whatever endpoint was to be switched is closed both ways, all
+    others keep what they have, and the next `apply` is to bring the whole state.
+
+    Attributes:
+        error: Why the kernel is not in step; empty when it is.
+        realized: What each endpoint's row says now.
+    """
+
+    def __init__(
+        self, rows: RowMap, classes: RowMap, prefixes: RulePrefixes, endpoints: EndpointRows
+    ) -> None:
+        self.error = ""
+        self.realized: dict[int, Assignment] = {}
+        self._rows = rows
+        self._classes = classes
+        self._rule_prefixes = prefixes
+        self._endpoints = endpoints
+        self._prefixes: Rows = np.zeros(0, dtype=PREFIX)
+
+    def observed(self, hints: Hints) -> Hints:
+        """Hints that are sure not to give a number that the kernel still uses."""
+        keys, values = self._rows.entries()
+        classes = self._classes.entries()[1]
+        return hints.beyond(
+            policy=_greatest(keys["policy"]),
+            policy_class=max(_greatest(keys["class"]), _greatest(classes)),
+            provenance=_greatest(values["provenance"]),
+            revision=_greatest(values["generation"]),
+        )
+
+    def apply(self, delta: Delta) -> bool:
+        """Does the steps; False when one failed: `error` says why."""
+        try:
+            for step in delta.steps:
+                self._do(step)
+        except CiliaError as error:
+            self.error = str(error)
+            log.error("policy not in the kernel", extra={"error": self.error})
+            self._close(delta)
+            return False
+        return True
+
+    def replace(self, state: Delta) -> bool:
+        """Makes the kernel hold a whole state and nothing else; False when that fails.
+
+        Rows that no open endpoint uses go first, so that there is room.
+        """
+        in_use = {a.policy for a in self.realized.values()}
+        wanted = _rows_of(state)
+        in_use |= set(np.unique(wanted["policy"]).tolist())
+        try:
+            held = self._rows.entries()[0]
+            self._rows.drop(held[~np.isin(held["policy"], list(in_use))])
+            if not self.apply(state):
+                return False
+            self.prune(state)
+        except CiliaError as error:
+            self.error = str(error)
+            return False
+        self.error = ""
+        return True
+
+    def prune(self, state: Delta) -> None:
+        """Removes what the state does not explain: what an earlier agent left behind."""
+        known = {key.tobytes() for key in self._keys(_rows_of(state))}
+        held = self._rows.entries()[0]
+        stray = np.array([key.tobytes() not in known for key in held], dtype=np.bool_)
+        members = [s.members for s in state.steps if isinstance(s, MoveMembers)]
+        identities = self._classes.entries()[0]
+        named = np.concatenate([np.zeros(0, dtype=np.uint32), *(m["identity"] for m in members)])
+        self._rows.drop(held[stray])
+        self._classes.drop(identities[~np.isin(identities, named)])
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case WriteRows(rows):
+                for start in range(0, len(rows), _PUT_AT_ONCE):
+                    part = rows[start : start + _PUT_AT_ONCE]
+                    self._rows.put(self._keys(part), self._values(part))
+            case DeleteRows(rows):
+                self._rows.drop(self._keys(rows))
+            case MoveMembers(members):
+                self._classes.put(members["identity"].copy(), members["class"].copy())
+            case ForgetMembers(identities):
+                self._classes.drop(identities)
+            case WritePrefixes(prefixes):
+                kept = self._prefixes[~np.isin(self._prefixes["key"], prefixes["key"])]
+                self._assign_prefixes(np.concatenate([kept, prefixes]))
+            case RemovePrefixes(keys):
+                self._assign_prefixes(self._prefixes[~np.isin(self._prefixes["key"], keys)])
+            case Assign(assignments):
+                self._assign(assignments)
+
+    def _assign_prefixes(self, prefixes: Rows) -> None:
+        self._rule_prefixes.assign_prefixes(
+            prefixes["key"].copy(), prefixes["identity"].copy(), prefixes["class"].copy()
+        )
+        self._prefixes = prefixes
+
+    def _assign(self, assignments: Mapping[int, Assignment]) -> None:
+        self._endpoints.assign(assignments)
+        self.realized.update(assignments)
+
+    def _close(self, delta: Delta) -> None:
+        """Closes the endpoints that a failed delta was to switch, and takes back its rows."""
+        closed = Assignment(CLOSED, delta.revision, ingress_enforced=True, egress_enforced=True)
+        switched = {
+            endpoint: wanted
+            for step in delta.steps
+            if isinstance(step, Assign)
+            for endpoint, wanted in step.assignments.items()
+            if not self._is_realized(endpoint, wanted)
+        }
+        try:
+            self._assign(dict.fromkeys(switched, closed))
+            used = [a.policy for a in self.realized.values()]
+            fresh = _rows_of(delta)
+            fresh = fresh[~np.isin(fresh["policy"], used)]
+            self._rows.drop(self._keys(fresh))
+        except CiliaError as error:
+            self.error = f"{self.error}; closing what it concerns: {error}"
+
+    def _is_realized(self, endpoint: int, wanted: Assignment) -> bool:
+        held = self.realized.get(endpoint)
+        return held is not None and held.policy == wanted.policy
+
+    def _keys(self, rows: Rows) -> NDArray[Any]:
+        return _recast(rows, self._rows.key, _KEY_FIELDS)
+
+    def _values(self, rows: Rows) -> NDArray[Any]:
+        return _recast(rows, self._rows.value, _VALUE_FIELDS)
+
+
+def _recast(rows: Rows, dtype: "np.dtype[Any]", fields: tuple[str, ...]) -> NDArray[Any]:
+    result = np.zeros(len(rows), dtype=dtype)
+    for field in fields:
+        result[field] = rows[field]
+    return result
+
+
+def _rows_of(delta: Delta) -> Rows:
+    parts = [step.rows for step in delta.steps if isinstance(step, WriteRows)]
+    return np.concatenate([np.zeros(0, dtype=ROW), *parts])
+
+
+def _greatest(column: NDArray[Any]) -> int:
+    return int(column.max()) if len(column) else 0
