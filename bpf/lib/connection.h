@@ -137,6 +137,9 @@ static __always_inline bool connection_continues(const struct conntrack_entry *e
 	reply = conntrack_is_reply(entry, &pkt->tuple);
 	if (conntrack_reopens(entry, pkt->tcp_flags, reply))
 		return false;
+	/* Identifier 0 is no port: a request from the other side would look like a reply. */
+	if (reply && !(pkt->flags & PACKET_STATELESS) && transport_is_icmp(pkt->tuple.protocol))
+		return false;
 	pkt->trace_reason = reply ? TRACE_REASON_REPLY : TRACE_REASON_ESTABLISHED;
 	if (reply)
 		pkt->flags |= PACKET_REPLY;

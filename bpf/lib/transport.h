@@ -169,8 +169,11 @@ step transport_fragment(struct __sk_buff *ctx, struct packet *pkt, const struct 
 	pkt->flags |= PACKET_LATER_FRAGMENT;
 	pkt->tuple.source_port = first->source;
 	pkt->tuple.destination_port = first->destination;
-	if (transport_is_icmp(pkt->tuple.protocol) && !first->destination)
-		pkt->icmp_type = transport_echo_type(pkt->tuple.protocol);
+	if (transport_is_icmp(pkt->tuple.protocol)) {
+		pkt->flags |= PACKET_STATELESS;
+		if (!first->destination)
+			pkt->icmp_type = transport_echo_type(pkt->tuple.protocol);
+	}
 	return VERDICT_NEXT;
 }
 

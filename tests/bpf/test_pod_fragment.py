@@ -3,6 +3,7 @@
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import (
+    ICMPv6EchoReply,
     ICMPv6EchoRequest,
     IPv6,
     IPv6ExtHdrDestOpt,
@@ -48,6 +49,17 @@ def test_all_fragments_of_an_echo_are_one_connection(pod: Datapath, version: int
 
     assert [result.action for result in results] == ["redirect"] * 3
     assert pod.connections()[0]["packets"] == [3, 0]
+
+
+def test_fragments_of_a_reply_that_nobody_asked_for_begin_no_connection(
+    pod: Datapath, version: int
+) -> None:
+    reply = ICMP(type=0, id=9) if version == 4 else ICMPv6EchoReply(id=9)
+
+    for piece in fragments(pod, version, reply):
+        assert pod.run("pod_from", piece).action == "redirect"
+
+    assert pod.connections() == []
 
 
 def test_policy_holds_for_later_fragments(pod: Datapath, version: int) -> None:

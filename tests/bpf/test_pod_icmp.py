@@ -66,13 +66,14 @@ def test_a_reply_with_another_identifier_is_not_a_reply(pod: Datapath, version: 
     assert pod.run("pod_from", stray, device="lxcb").drop_reason == C["DROP_POLICY_DENIED"]
 
 
+@pytest.mark.parametrize("number", [77, 0])
 def test_a_request_cannot_hide_behind_a_request_of_the_other_side(
-    pod: Datapath, version: int
+    pod: Datapath, version: int, number: int
 ) -> None:
     close_to_new(pod, "a")
-    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version))
+    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version, number=number))
 
-    back = pod.frame(version, "b", "a") / echo(version)
+    back = pod.frame(version, "b", "a") / echo(version, number=number)
 
     assert pod.run("pod_from", back, device="lxcb").drop_reason == C["DROP_POLICY_DENIED"]
 
