@@ -126,6 +126,7 @@ def _prepare_node(site: LabSite, node: str) -> None:
         cluster_dns=(str(DNS_SERVICE),),
         cluster_domain=CLUSTER_DOMAIN,
         pod_cidrs=tuple(networks),
+        netns_prefix=f"cilia-{site.name}-pod-",
         labels={"node-role.kubernetes.io/control-plane": ""} if node == "node-1" else {},
     )
     _config_path(site, f"{node}/kubelet").write_bytes(encode_config(kubelet))

@@ -12,8 +12,8 @@ import signal
 import time
 from pathlib import Path
 
+from cilia.lab import cgroup, topology
 from cilia.lab import settings as files
-from cilia.lab import topology
 from cilia.lab.bootstrap import Bootstrap
 from cilia.lab.child import Child
 from cilia.lab.programs import prepare_files, programs
@@ -81,11 +81,22 @@ class Supervisor:
             files.write(self._site.status_file, self._status())
 
     def _start(self) -> None:
+        self._end_leftovers()
         prepare_files(self._site, self._settings)
         topology.build(self._site)
         self._step("network")
         self._children = [Child(program, self._changed) for program in programs(self._site)]
         self._apply_holds()
+
+    def _end_leftovers(self) -> None:
+        """Ends programs of a supervisor that was killed; the pods are the kubelet's to find."""
+        system = [
+            self._site.cgroup,
+            *(self._site.node(one).cgroup for one in self._site.node_names),
+        ]
+        ended = sum(cgroup.kill(one / "system", spare=os.getpid()) for one in system)
+        if ended:
+            log.warning("ended what a former supervisor left", extra={"processes": ended})
 
     async def _supervise(self, stop: asyncio.Event) -> None:
         tasks = [
@@ -103,7 +114,10 @@ class Supervisor:
             stopping.cancel()
             await _cancelled(bootstrap)
             for task in reversed(tasks):
+                began = time.monotonic()
                 await _cancelled(task)
+                took_s = round(time.monotonic() - began, 2)
+                log.info("stopped", extra={"program": task.get_name(), "took_s": took_s})
 
     def _step(self, name: str) -> None:
         if all(step.name != name for step in self._steps):

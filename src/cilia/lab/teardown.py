@@ -6,10 +6,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from cilia.lab import topology
+from cilia.lab import cgroup, topology
 from cilia.lab.commands import LabError, running_supervisor
 from cilia.lab.site import LabSite
 
@@ -26,14 +25,14 @@ def down(site: LabSite) -> list[str]:
     removed = []
     if _stop_supervisor(site):
         removed.append("supervisor stopped")
-    if count := _kill_cgroup(site.cgroup):
+    if count := cgroup.kill(site.cgroup):
         removed.append(f"{count} processes ended")
     if count := _unmount(site):
         removed.append(f"{count} mounts removed")
     if names := topology.present_namespaces(site):
         topology.remove(names)
         removed.append(f"{len(names)} network namespaces removed")
-    if count := _remove_cgroups(site.cgroup):
+    if count := cgroup.remove(site.cgroup):
         removed.append(f"{count} cgroups removed")
     for what, folder in (("pins", site.bpffs), ("sockets", site.run), ("state", site.state)):
         if folder.exists():
@@ -65,58 +64,6 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
-
-
-def _processes(cgroup: Path) -> list[int]:
-    found = []
-    for folder in _cgroups(cgroup):
-        with contextlib.suppress(OSError):
-            found += [int(line) for line in (folder / "cgroup.procs").read_text().split()]
-    return found
-
-
-def _cgroups(cgroup: Path) -> Iterator[Path]:
-    """A cgroup and all below it, the deepest first."""
-    for folder, _, _ in os.walk(cgroup, topdown=False):
-        yield Path(folder)
-
-
-def _kill_cgroup(cgroup: Path) -> int:
-    """Kills every process in a cgroup and below; how many there were."""
-    processes = _processes(cgroup)
-    if not processes:
-        return 0
-    killer = cgroup / "cgroup.kill"
-    if killer.exists():
-        killer.write_text("1")
-    deadline = time.monotonic() + STOP_S
-    while left := _processes(cgroup):
-        if time.monotonic() > deadline:
-            raise LabError(f"processes of {cgroup} do not end: {left}")
-        for pid in left if not killer.exists() else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(POLL_S)
-    return len(processes)
-
-
-def _remove_cgroups(cgroup: Path) -> int:
-    count = 0
-    deadline = time.monotonic() + STOP_S
-    for folder in _cgroups(cgroup):
-        while True:
-            try:
-                folder.rmdir()
-                count += 1
-                break
-            except FileNotFoundError:
-                break
-            except OSError as error:
-                # The kernel keeps a cgroup busy for a moment after its last process ended.
-                if time.monotonic() > deadline:
-                    raise LabError(f"cgroup {folder} cannot be removed: {error}") from error
-                time.sleep(POLL_S)
-    return count
 
 
 def _unmount(site: LabSite) -> int:

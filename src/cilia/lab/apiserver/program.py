@@ -23,7 +23,7 @@ ALWAYS_NAMED = (
     "kubernetes.default.svc.cluster.local", "127.0.0.1", "::1",
 )  # fmt: skip
 """In the server's certificate whatever the configuration says."""
-_STOP_SECONDS = 1.0
+_STOP_SECONDS = 0.2
 
 
 async def serve(config: ApiServerConfig) -> None:
@@ -53,7 +53,7 @@ async def serve(config: ApiServerConfig) -> None:
             partial = config.ready.with_name(config.ready.name + ".new")
             partial.write_bytes(msgspec.json.encode(urls))
             partial.replace(config.ready)
-        await asyncio.Event().wait()
+        await cluster.garbage.run()
     finally:
         await runner.cleanup()
         cluster.close()

@@ -25,6 +25,8 @@ class KubeletConfig(msgspec.Struct, frozen=True):
     """Name servers for pods that ask for the node's own (dnsPolicy Default)."""
     pod_cidrs: tuple[str, ...] = ()
     """Written to the Node's spec when it registers; empty: a controller does that."""
+    netns_prefix: str = "cni-"
+    """What the names of pods' network namespaces begin with."""
     labels: dict[str, str] = {}
     max_pods: int = 250
     backoff_s: float = 10.0

@@ -76,7 +76,7 @@ class Sandbox:
                 log.warning("pod could not be disconnected cleanly",
                             extra={"pod": attachment.pod, "error": str(error)})  # fmt: skip
             _unpin(attachment.netns)
-        self.shim.disconnect()
+        await self.shim.disconnect()
         await remove_cgroup(self.cgroup)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -91,7 +91,7 @@ async def create(config: KubeletConfig, spawner: Spawner, pod: Pod, attempt: int
     container_id = secrets.token_hex(32)
     own_network = not pod.spec.host_network
     network = cni.load_network(config.cni_configs) if own_network else {}
-    netns = str(NETNS_ROOT / f"cni-{container_id[:20]}") if own_network else ""
+    netns = str(NETNS_ROOT / f"{config.netns_prefix}{container_id[:20]}") if own_network else ""
     meta = pod.metadata
     attachment = cni.Attachment(container_id, netns, meta.namespace, meta.name, meta.uid)
     draft = SandboxRecord(attachment, () if own_network else config.addresses, network, {}, attempt)
@@ -141,7 +141,7 @@ async def adopt(config: KubeletConfig, folder: Path) -> Sandbox | None:
         await sandbox.destroy()
         return None
     finally:
-        probe.disconnect()
+        await probe.disconnect()
     return sandbox
 
 
