@@ -18,6 +18,7 @@ class EndpointState(StrEnum):
 
     WAITING_FOR_IDENTITY = "waiting-for-identity"
     RESTORING = "restoring"
+    WAITING_TO_REGENERATE = "waiting-to-regenerate"
     REGENERATING = "regenerating"
     READY = "ready"
     DISCONNECTING = "disconnecting"
