@@ -34,5 +34,6 @@ mention_enum(event_verdict);
 mention_enum(source_file);
 mention_enum(event_stat);
 mention_enum(metric_direction);
+mention_enum(identity);
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -89,6 +89,10 @@ class Btf:
                 return dict(self._values(self._types[self._ids[kind, name]]))
         raise KeyError(f"no enum {name} in this object's BTF")
 
+    def names(self, kind: int) -> list[str]:
+        """Names of all types of one kind (STRUCT, ENUM, ...), in the object's order."""
+        return [one.name for one in self._types if one.kind == kind and one.name]
+
     def constants(self) -> dict[str, int]:
         """Every enum value of the object, the nameless enums' among them."""
         return {
