@@ -33,7 +33,8 @@ def open_site(name: str, nodes: int | None = None) -> LabSite:
     """
     cgroups = find_cgroup2(Path("/proc/self/mountinfo").read_text())
     if cgroups is None:
-        raise LabError("no cgroup v2 hierarchy is mounted; type: cilia lab up, to see the remedy")
+        remedy = "cilia lab up says what to type"
+        raise LabError(f"no cgroup v2 hierarchy is mounted, so no lab can run here; {remedy}")
     try:
         site = LabSite(name, cgroups)
         known = files.read(site.settings_file, LabSettings)
@@ -90,15 +91,20 @@ def up(site: LabSite, demos: tuple[str, ...], timeout_s: float, say: Say) -> Lab
     """Brings a lab up, or finds it up, and waits until everything in it is ready.
 
     Raises:
-        LabError: A demo is unknown, the machine lacks something, or the time is over.
+        LabError: A demo is unknown, the lab has other nodes, or the time is over.
     """
     for demo in demos:
         if demo not in known_demos():
             raise LabError(f"no demo {demo!r}; there is: {', '.join(known_demos())}")
-    check_machine()
     began = time.monotonic()
-    settings = change_settings(site, lambda known: wanted_settings(known, demos, site.nodes))
     supervisor = running_supervisor(site)
+    known = files.read(site.settings_file, LabSettings)
+    if supervisor and known and known.nodes != site.nodes:
+        raise LabError(
+            f"lab {site.name} runs with {known.nodes} nodes, not {site.nodes}; "
+            f"type: cilia lab down --name {site.name}, then bring it up again"
+        )
+    settings = change_settings(site, lambda known: wanted_settings(known, demos, site.nodes))
     if supervisor is None:
         site.status_file.unlink(missing_ok=True)
         start_supervisor(site)

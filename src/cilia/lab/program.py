@@ -42,6 +42,7 @@ def lab() -> None:
 @click.option("--nodes", type=int, default=None, help="How many nodes (one, unless it has more).")
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
 def up(name: str, demo: tuple[str, ...], nodes: int | None, timeout: float) -> None:
+    commands.check_machine()
     site = commands.open_site(name, nodes)
     was_up = commands.running_supervisor(site) is not None
     if not was_up:

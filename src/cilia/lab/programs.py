@@ -19,7 +19,10 @@ from cilia.lab.internet import NAMES, WORLD_ADDRESSES, WorldConfig
 from cilia.lab.kubelet.config import KubeletConfig, encode_config
 from cilia.lab.settings import LabSettings
 from cilia.lab.site import API_PORT, API_SERVER, CLUSTER_DOMAIN, DNS_SERVICE, LabSite, netns_path
+from cilia.lab.topology import DEVICE
 
+POD_NETWORKS = ("10.0.0.0/16", "fd00:10::/48")
+"""All pods of the cluster; each node has a share."""
 API_SERVICES = ("10.96.0.1", "fd00:96::1")
 """Cluster addresses of service default/kubernetes."""
 API_NAMES = (
@@ -130,8 +133,28 @@ def _prepare_node(site: LabSite, node: str) -> None:
         labels={"node-role.kubernetes.io/control-plane": ""} if node == "node-1" else {},
     )
     _config_path(site, f"{node}/kubelet").write_bytes(encode_config(kubelet))
+    _write(site, f"{node}/agent", _agent_config(site, node, networks))
     observer = {"node_name": node, "bpffs": place.bpffs, "run_dir": place.run}
     _write(site, f"{node}/observer", observer)
+
+
+def _agent_config(site: LabSite, node: str, networks: list[str]) -> dict[str, Any]:
+    """The agent's settings by name: it belongs to a room beside this one."""
+    place = site.node(node)
+    return {
+        "node_name": node,
+        "kubeconfig": site.inner_kubeconfig,
+        "bpffs": place.bpffs,
+        "cgroup": place.cgroup,
+        "state_dir": place.state,
+        "run_dir": place.run,
+        "cni_conf_dir": place.run / "cni" / "net.d",
+        "cni_bin_dir": place.run / "cni" / "bin",
+        "pod_cidrs": networks,
+        "ipv4_native_routing_cidr": POD_NETWORKS[0],
+        "ipv6_native_routing_cidr": POD_NETWORKS[1],
+        "device": DEVICE,
+    }
 
 
 def _write(site: LabSite, name: str, config: msgspec.Struct | dict[str, Any]) -> None:
