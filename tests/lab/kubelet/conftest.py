@@ -29,6 +29,12 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     name = f"ct-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     cgroup = root / name
     subprocess.run(["ip", "netns", "add", name], check=True)
+    for command in (
+        "addr add 192.0.2.1/32 dev lo",
+        "addr add 169.254.1.1/32 dev lo",
+        "link set lo up",
+    ):
+        subprocess.run(["ip", "-n", name, *command.split()], check=True)
     made = Lab(tmp_path, cgroup, f"/run/netns/{name}")
     yield made
     for path, _, _ in os.walk(cgroup, topdown=False):

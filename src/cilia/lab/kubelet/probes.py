@@ -86,7 +86,7 @@ class ProbeTarget:
             writer.write(request)
             parts = (await reader.readline()).split()
         finally:
-            writer.close()
+            await _close(writer)
         if len(parts) < 2 or not parts[1].isdigit():
             return "the answer is not HTTP"
         return (
@@ -98,8 +98,14 @@ class ProbeTarget:
 
 async def _tcp(host: str, port: int) -> str:
     _, writer = await asyncio.open_connection(host, port)
-    writer.close()
+    await _close(writer)
     return ""
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def repeat(

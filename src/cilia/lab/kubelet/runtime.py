@@ -59,9 +59,7 @@ class Spawner:
         """Ends the helper; the sandboxes stay."""
         if self._process is None or self._writer is None:
             return
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        await _close(self._writer)
         await self._process.wait()
 
     async def make(self, request: SandboxRequest) -> int:
@@ -178,12 +176,12 @@ class Shim:
             with contextlib.suppress(OSError):
                 self._writer.write(b'{"op": "stop"}\n')
                 await self._writer.drain()
-        self.disconnect()
+        await self.disconnect()
 
-    def disconnect(self) -> None:
+    async def disconnect(self) -> None:
         """Stops following; the shim goes on."""
         if self._writer is not None:
-            self._writer.close()
+            await _close(self._writer)
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -192,7 +190,7 @@ class Shim:
                 writer.write(json.dumps(request).encode() + b"\n")
                 line = await reader.readline()
             finally:
-                writer.close()
+                await _close(writer)
         except OSError as error:
             raise ShimGone(f"sandbox at {self._path}: {error}") from error
         if not line:
@@ -214,11 +212,14 @@ class Execution:
         Raises:
             RuntimeRefused: It could not be started.
         """
-        line = await self._reader.readline()
-        reply = json.loads(line) if line else {"error": "the sandbox is gone"}
-        if "error" in reply:
-            self._writer.close()
-            raise RuntimeRefused(str(reply["error"]))
+        try:
+            line = await self._reader.readline()
+            reply = json.loads(line) if line else {"error": "the sandbox is gone"}
+            if "error" in reply:
+                raise RuntimeRefused(str(reply["error"]))
+        except BaseException:
+            await self.close()
+            raise
 
     async def wait(self) -> int:
         """Its exit code; 137 when the sandbox went away."""
@@ -227,8 +228,18 @@ class Execution:
         except OSError:
             line = b""
         finally:
-            self._writer.close()
+            await self.close()
         return int(json.loads(line)["exit_code"]) if line else 137
+
+    async def close(self) -> None:
+        """Loses interest in how it ends."""
+        await _close(self._writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def close_all(*descriptors: int) -> None:

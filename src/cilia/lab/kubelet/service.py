@@ -59,8 +59,6 @@ class Kubelet:
                     group.create_task(NodeReporter(self._config, self._api, self._events).run())
                     group.create_task(self._follow_pods(group))
         finally:
-            for worker in self._workers.values():
-                worker.detach()
             await self._services.spawner.stop()
 
     async def _adopt(self) -> None:

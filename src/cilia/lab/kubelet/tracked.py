@@ -54,12 +54,16 @@ class Tracked:
         """Whether its latest run ended well."""
         return self.last is not None and bool(self.last["finished"]) and not self.last["exit_code"]
 
-    def note(self, state: ContainerState) -> None:
-        """Takes in a run's new state."""
+    def note(self, state: ContainerState) -> bool:
+        """Takes in a run's new state; False: it was known, and newer."""
+        # A run's end may be told before the answer to its start is read.
+        if any(run["id"] == state["id"] and run["finished"] for run in self.runs):
+            return False
         self.runs = [*[run for run in self.runs if run["id"] != state["id"]][-1:], state]
         if state["finished"]:
             self.ready = False
             self.started = False
+        return True
 
 
 def will_restart(tracked: Tracked, policy: str) -> bool:

@@ -63,6 +63,9 @@ class Worker:
             *(Tracked(one, is_init=True) for one in pod.spec.init_containers),
             *(Tracked(one) for one in pod.spec.containers),
         ]
+        if pod.spec.init_containers:
+            for one in self.tracked:
+                one.waiting = ("PodInitializing", "")
         self._wake = asyncio.Event()
         self._gone = False
         self._grace: float | None = None
@@ -116,11 +119,12 @@ class Worker:
             finally:
                 self._probes.stop_all()
                 publishing.cancel()
+                await self._detach()
 
-    def detach(self) -> None:
+    async def _detach(self) -> None:
         """Lets go of the pod; it runs on."""
         if self.sandbox is not None:
-            self.sandbox.shim.disconnect()
+            await self.sandbox.shim.disconnect()
 
     async def _step(self) -> float | None:
         """Does what is due; how many seconds until there may be more."""
@@ -242,7 +246,6 @@ class Worker:
             return one.next_try - now
         if self.sandbox is None:
             return 0.0
-        one.waiting = ("PodInitializing" if not one.last else one.waiting[0], one.waiting[1])
         try:
             state = await self._starter.start(self.pod, one, self.sandbox)
         except ShimGone as error:
@@ -258,9 +261,9 @@ class Worker:
             return self._postpone(one, "RunContainerError", str(error))
         except (CiliaError, OSError) as error:
             return self._postpone(one, "CreateContainerError", str(error))
-        one.restarts = state["attempt"]
-        one.note(state)
-        one.waiting = ("", "")
+        self._note(state)
+        if not one.is_running:
+            return 0.0
         self._probes.ensure(one, self.sandbox.record.ips[0] if self.sandbox.record.ips else "")
         return None
 
@@ -290,7 +293,8 @@ class Worker:
         one = self.find(state["name"])
         if one is None:
             return
-        one.note(state)
+        if not one.note(state):
+            return
         one.restarts = max(one.restarts, state["attempt"])
         if not state["finished"]:
             one.waiting = ("", "")
@@ -347,8 +351,11 @@ class Worker:
             raise
         finally:
             close_all(null, write)
-        output = await collect(read)
-        return await running.wait(), output
+        try:
+            output = await collect(read)
+            return await running.wait(), output
+        finally:
+            await running.close()
 
     # The end
 
