@@ -117,10 +117,10 @@ shared_step masquerade_error(struct __sk_buff *ctx, struct packet *pkt)
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
-	if (masquerade_origin(&pkt->inner, true) == MASQUERADE_OUTSIDE)
-		return VERDICT_NEXT;
 	key = masquerade_reply_key(&pkt->inner, NAT_OUT);
 	entry = bpf_map_lookup_elem(&nat, &key);
+	if (!entry && masquerade_origin(&pkt->inner, true) == MASQUERADE_OUTSIDE)
+		return VERDICT_STACK;
 	if (!entry || !address_equal(&pkt->inner.destination, &pkt->tuple.source))
 		return drop(pkt, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	to = (struct rewrite){entry->address, entry->port, REWRITE_DESTINATION};
@@ -132,7 +132,7 @@ shared_step masquerade_error(struct __sk_buff *ctx, struct packet *pkt)
 	return rewrite_packet(ctx, pkt, &to);
 }
 
-/* May this packet of a pod leave with the node's address (NEXT), or as it is (STACK)? */
+/* Must this packet of a pod leave with the node's address (NEXT), or as it is (STACK)? */
 step masquerade_judge_pod(struct packet *pkt)
 {
 	if (masquerade_origin(&pkt->tuple, false) == MASQUERADE_OUTSIDE)
@@ -150,11 +150,14 @@ step masquerade_judge_node(const struct packet *pkt)
 	return VERDICT_NEXT;
 }
 
-/* Source translation of what has a port. */
+/* Source translation of what has a port. A connection that is mapped stays so, even if
+ * conntrack forgot it meanwhile and takes an answer for its beginning.
+ */
 shared_step masquerade_connection(struct __sk_buff *ctx, struct packet *pkt)
 {
 	struct rewrite to = {.side = REWRITE_SOURCE};
-	enum verdict verdict;
+	enum verdict verdict = VERDICT_NEXT;
+	struct nat_entry *entry;
 	struct nat_key key;
 	bool pod;
 
@@ -163,11 +166,13 @@ shared_step masquerade_connection(struct __sk_buff *ctx, struct packet *pkt)
 	pod = masquerade_is_pod(&pkt->tuple.source);
 	if (!pod && !masquerade_is_node(&pkt->tuple.source))
 		return VERDICT_STACK;
-	verdict = pod ? masquerade_judge_pod(pkt) : masquerade_judge_node(pkt);
+	key = masquerade_key(&pkt->tuple, NAT_OUT);
+	entry = bpf_map_lookup_elem(&nat, &key);
+	if (!entry)
+		verdict = pod ? masquerade_judge_pod(pkt) : masquerade_judge_node(pkt);
 	if (verdict)
 		return verdict;
-	key = masquerade_key(&pkt->tuple, NAT_OUT);
-	to.port = nat_out(&key);
+	to.port = nat_out(&key, entry);
 	if (!to.port)
 		return drop(pkt, DROP_NO_MAPPING_FOR_NAT_MASQUERADE);
 	if (!pod && to.port == pkt->tuple.source_port)

@@ -82,11 +82,12 @@ static __always_inline __be16 nat_allocate(const struct nat_key *key)
 	return 0;
 }
 
-/* The port under which an outgoing connection is known outside; 0: none is free. */
-static __always_inline __be16 nat_out(const struct nat_key *key)
+/* The port under which an outgoing connection is known outside, given its entry if it has one;
+ * 0: none is free.
+ */
+static __always_inline __be16 nat_out(const struct nat_key *key, struct nat_entry *entry)
 {
 	union address node = nat_address(address_is_v4(&key->source));
-	struct nat_entry *entry = bpf_map_lookup_elem(&nat, key);
 
 	if (entry && address_equal(&entry->address, &node) && !nat_renew(key, entry))
 		return entry->port;

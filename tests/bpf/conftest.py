@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bpf.harness import HOST_MAC, NODE, SMALL, Datapath
 
+from bpf.harness import HOST_MAC, NODE, SMALL, Datapath
 from cilia.kernel import netns
 
 _DEVICES = ("lxca", "lxcb", "cilia_host", "eth0")
@@ -84,6 +84,12 @@ def load(room: dict[str, int]) -> Iterator[Callable[..., Datapath]]:
 def pod(load: Callable[..., Datapath]) -> Datapath:
     """pod.bpf.c with two pods that enforce nothing."""
     return load("pod")
+
+
+@pytest.fixture
+def host(load: Callable[..., Datapath]) -> Datapath:
+    """host.bpf.c with two pods that enforce nothing."""
+    return load("host")
 
 
 @pytest.fixture(params=[4, 6], ids=["v4", "v6"])

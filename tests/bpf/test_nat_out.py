@@ -3,79 +3,30 @@
 from collections.abc import Callable
 
 import pytest
-from scapy.layers.inet import (
-    ICMP,
-    IP,
-    TCP,
-    UDP,
-    ICMPerror,
-    IPerror,
-    IPOption_NOP,
-    UDPerror,
-    fragment,
-)
-from scapy.layers.inet6 import (
-    ICMPv6DestUnreach,
-    ICMPv6EchoReply,
-    ICMPv6EchoRequest,
-    IPerror6,
-    IPv6,
-    IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment,
-    fragment6,
-)
+from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPOption_NOP, UDPerror
+from scapy.layers.inet6 import ICMPv6EchoReply, IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import ARP, Ether
 from scapy.layers.sctp import SCTP
-from scapy.packet import Packet, Raw
+from scapy.packet import Raw
 
-from bpf.harness import BTF, C, Datapath, Result, address_bytes
+from bpf.harness import BTF, C, Datapath, address_bytes
+from bpf.outside import (
+    LEAVES,
+    echo,
+    fragments,
+    hops,
+    left_as,
+    port_of,
+    quote,
+    reassemble,
+    receive,
+    send,
+    transport,
+    unreachable,
+)
 
-LEAVES = "next"
-
-
-def echo(version: int, number: int) -> Packet:
-    """An echo request with an identifier."""
-    return (ICMP(type=8, id=number) if version == 4 else ICMPv6EchoRequest(id=number)) / b"ping"
-
-
-def transport(version: int, kind: str, port: int) -> Packet:
-    """What a pod sends from a port, or with an identifier."""
-    return {
-        "tcp": TCP(sport=port, dport=80, flags="S"),
-        "udp": UDP(sport=port, dport=53) / b"query",
-        "echo": echo(version, port),
-    }[kind]
-
-
-def port_of(packet: Packet) -> int:
-    """The source port or identifier of a packet."""
-    for layer, field in ((TCP, "sport"), (UDP, "sport"), (ICMP, "id"), (ICMPv6EchoRequest, "id")):
-        if layer in packet:
-            return int(packet[layer].getfieldval(field))
-    raise AssertionError(packet)
-
-
-@pytest.fixture
-def host(load: Callable[..., Datapath]) -> Datapath:
-    """host.bpf.c with two pods that enforce nothing."""
-    return load("host")
-
-
-def send(host: Datapath, packet: Packet | bytes) -> Result:
-    """A frame through the egress of the device to the world."""
-    return host.run("host_to_net", packet, device="eth0")
-
-
-def receive(host: Datapath, packet: Packet | bytes) -> Result:
-    """A frame through its ingress."""
-    return host.run("host_from_net", packet, device="eth0")
-
-
-def left_as(result: Result, expected: Packet) -> bool:
-    """Whether the packet left, and scapy builds the very same, checksums and all."""
-    assert result.action == LEAVES, result.drop_reason
-    assert bytes(result.packet).hex() == bytes(expected).hex()
-    return True
+LONG = UDP(sport=1000, dport=53) / Raw(b"x" * 3000)
+"""A datagram that needs three packets."""
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp", "echo"])
@@ -158,11 +109,6 @@ def test_an_echo_reply_keeps_the_address_that_its_peer_knows(host: Datapath, ver
     assert receive(host, asks).action == "redirect"
 
     assert left_as(send(host, answers), answers)
-
-
-def hops(version: int) -> dict[str, int]:
-    """An ordinary hop limit, under its name in scapy."""
-    return {"ttl": 64} if version == 4 else {"hlim": 64}
 
 
 def test_the_pod_network_sees_pods_as_they_are(host: Datapath, version: int) -> None:
@@ -268,23 +214,8 @@ def test_headers_between_network_and_transport_are_respected(host: Datapath, ver
     assert left_as(send(host, one / layers), other / layers)
 
 
-def fragments(host: Datapath, version: int, source: str) -> list[Packet]:
-    """A datagram of 3000 bytes in pieces of 1400."""
-    layers = UDP(sport=1000, dport=53) / Raw(b"x" * 3000)
-    if version == 4:
-        return list(fragment(host.frame(4, source, "world", id=77) / layers, 1400))
-    whole = host.frame(6, source, "world") / IPv6ExtHdrFragment(id=77) / layers
-    return list(fragment6(whole, 1414))
-
-
-def reassemble(packets: list[Packet], version: int) -> bytes:
-    """What the pieces carry, in order."""
-    head = IP if version == 4 else IPv6ExtHdrFragment
-    return b"".join(bytes(packet[head].payload) for packet in packets)
-
-
 def test_every_fragment_leaves_as_the_node(host: Datapath, version: int) -> None:
-    pieces = fragments(host, version, "a")
+    pieces = fragments(host, version, "a", "world", LONG)
 
     out = [send(host, piece).packet for piece in pieces]
 
@@ -299,22 +230,11 @@ def test_every_fragment_leaves_as_the_node(host: Datapath, version: int) -> None
 
 
 def test_a_fragment_whose_beginning_nobody_saw_stays_inside(host: Datapath, version: int) -> None:
-    later = fragments(host, version, "a")[1]
+    later = fragments(host, version, "a", "world", LONG)[1]
 
     result = send(host, later)
 
     assert result.drop_reason == C["DROP_FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND"]
-
-
-def unreachable(version: int) -> Packet:
-    """The head of an ICMP error that says "port unreachable"."""
-    return ICMP(type=3, code=3) if version == 4 else ICMPv6DestUnreach(code=4)
-
-
-def quote(host: Datapath, version: int, source: str, destination: str) -> Packet:
-    """The network header of a quoted packet."""
-    layer = IPerror if version == 4 else IPerror6
-    return layer(src=host.address(source, version), dst=host.address(destination, version))
 
 
 def test_a_pods_error_about_an_answer_shows_only_the_node(host: Datapath, version: int) -> None:
