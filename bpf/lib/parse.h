@@ -128,11 +128,15 @@ step parse_ipv6(struct __sk_buff *ctx, struct network *network)
 	network->tuple.protocol = ip.nexthdr;
 	network->ttl = ip.hop_limit;
 	network->total = bpf_ntohs(ip.payload_len) + sizeof(ip);
+	/* On the wire a mapped address is a lie: it would pass for an IPv4 one in every map. */
+	if (address_is_v4(&network->tuple.source) || address_is_v4(&network->tuple.destination))
+		return VERDICT_DROP;
 	network->l4 = network->l3 + sizeof(ip);
 	return parse_extensions(ctx, network);
 }
 
-/* Reads the network header at network->l3. VERDICT_DROP without a reason: it has none. */
+/* Reads the network header at network->l3. VERDICT_DROP without a reason: it has none,
+ * or l4 is set and the headers after it are broken. */
 shared_step parse_network(struct __sk_buff *ctx, struct network *network)
 {
 	if (!ctx || !network)

@@ -191,8 +191,8 @@ shared_step transport_headers(struct __sk_buff *ctx, struct packet *pkt)
 		return drop(pkt, DROP_UNSUPPORTED_L3_PROTOCOL);
 	pkt->flags = network.v4 ? PACKET_V4 : 0;
 	if (parse_network(ctx, &network))
-		return drop(pkt, network.v4 ? DROP_INVALID_PACKET_DROPPED
-					    : DROP_INVALID_IPV6_EXTENSION_HEADER);
+		return drop(pkt, !network.v4 && network.l4 ? DROP_INVALID_IPV6_EXTENSION_HEADER
+							   : DROP_INVALID_PACKET_DROPPED);
 	pkt->tuple = network.tuple;
 	pkt->ttl = network.ttl;
 	pkt->l4 = network.l4;

@@ -90,6 +90,17 @@ def test_a_broken_ipv6_header_is_refused(pod: Datapath, fields: dict[str, int]) 
     assert pod.run("pod_from", packet).action == "drop"
 
 
+@pytest.mark.parametrize(
+    ("source", "destination"), [("::ffff:10.0.1.10", "b"), ("a", "::ffff:10.0.1.20")]
+)
+def test_ipv4_in_the_clothes_of_ipv6_is_refused(
+    pod: Datapath, source: str, destination: str
+) -> None:
+    result = pod.run("pod_from", pod.frame(6, source, destination) / UDP())
+
+    assert result.drop_reason == C["DROP_INVALID_PACKET_DROPPED"]
+
+
 def test_ipv4_options_are_skipped(pod: Datapath) -> None:
     packet = pod.frame(4, "a", "b", options=[IPOption_NOP()] * 7) / UDP(sport=1, dport=2)
     packet = Ether(bytes(packet))
