@@ -6,6 +6,7 @@ with Kubernetes' `x-kubernetes-*` extensions, so patches, apply and validation
 treat them alike.
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,6 +114,8 @@ class Decoder:
             return self._integer(value, schema, path)
         if wanted in _TYPES and not isinstance(value, _TYPES[wanted]):
             raise self._mismatch(value, path, wanted)
+        if schema.get("format") == "date-time":
+            self._check_time(value, path)
         if wanted == "array":
             items = element(schema)
             return [
@@ -123,6 +126,12 @@ class Decoder:
         if wanted == "object":
             return self._object(value, schema, path)
         return value
+
+    def _check_time(self, value: str, path: str) -> None:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError as error:
+            raise self._mismatch(value, path, "date-time") from error
 
     def _object(self, value: Json, schema: Json, path: str) -> Json:
         decoded: Json = {}

@@ -5,6 +5,7 @@ from .config import ApiServerConfig
 from .crd import KEY as DEFINITIONS
 from .crd import Definitions
 from .deletion import Deleter
+from .garbage import Garbage
 from .resources import Registry
 from .rest import Rest
 from .storage import Change, Store
@@ -20,6 +21,7 @@ class Cluster:
         self.registry = Registry()
         self.rest = Rest(self.store, self.registry)
         self.deleter = Deleter(self.rest)
+        self.garbage = Garbage(self.store, self.registry, self.rest, self.deleter)
         self._definitions = Definitions(self.store, self.registry)
         self._definitions.load()
         self.rest.admit = self._definitions.admit
