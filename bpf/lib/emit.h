@@ -4,18 +4,10 @@
 #include <linux/pkt_cls.h>
 #include "config.h"
 #include "packet.h"
+#include "ring.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_PACKET
-
-static __always_inline void emit_stat(enum event_stat stat)
-{
-	__u32 index = stat;
-	__u64 *count = bpf_map_lookup_elem(&event_stats, &index);
-
-	if (count)
-		(*count)++;
-}
 
 /* Field by field, as a literal would be built on the stack first: 120 of its 512 bytes. */
 static __always_inline void emit_fill(struct event_record *record, struct __sk_buff *ctx,
@@ -58,29 +50,18 @@ static __always_inline void emit_fill(struct event_record *record, struct __sk_b
  */
 __noinline int emit_event(struct __sk_buff *ctx, const struct packet *pkt, __u8 type, __u8 subtype)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
 	struct event_record *record;
-	__u64 wakeup;
-	void *ring;
+	void *ring = ring_here();
 
 	if (!ctx || !pkt)
 		return 0;
-	emit_stat(EVENT_STAT_SENT);
-	ring = bpf_map_lookup_elem(&event_rings, &cpu);
-	record = ring ? bpf_ringbuf_reserve(ring, sizeof(*record), 0) : NULL;
-	if (!record) {
-		emit_stat(EVENT_STAT_LOST);
+	record = ring_reserve(ring);
+	if (!record)
 		return 0;
-	}
 	emit_fill(record, ctx, pkt);
 	record->type = type;
 	record->subtype = subtype;
-	/* Wake-ups cost more than everything above: only a ring that is half full is worth one. */
-	wakeup = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >
-				 bpf_ringbuf_query(ring, BPF_RB_RING_SIZE) / 2
-			 ? BPF_RB_FORCE_WAKEUP
-			 : BPF_RB_NO_WAKEUP;
-	bpf_ringbuf_submit(record, wakeup);
+	ring_submit(ring, record);
 	return 0;
 }
 

@@ -8,8 +8,9 @@ static __always_inline void ring_count(enum event_stat stat)
 	__u32 index = stat;
 	__u64 *count = bpf_map_lookup_elem(&event_stats, &index);
 
+	/* Atomic, since a socket's program may be interrupted by a packet's on its own CPU. */
 	if (count)
-		(*count)++;
+		__sync_fetch_and_add(count, 1);
 }
 
 static __always_inline void *ring_here(void)
