@@ -31,7 +31,8 @@ class NameServer:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._closers: list[Callable[[], None]] = []
+        self._datagrams: list[_Datagrams] = []
+        self._streams: list[asyncio.Server] = []
         self._pending: set[asyncio.Task[None]] = set()
 
     async def listen(self, address: str, port: int) -> None:
@@ -45,18 +46,20 @@ class NameServer:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             listener = _bound(family, kind, address, port)
             if kind == socket.SOCK_DGRAM:
-                transport, _ = await loop.create_datagram_endpoint(
+                _, protocol = await loop.create_datagram_endpoint(
                     lambda: _Datagrams(self), sock=listener
                 )
-                self._closers.append(transport.close)
+                self._datagrams.append(protocol)
             else:
-                server = await asyncio.start_server(self._serve, sock=listener)
-                self._closers.append(server.close)
+                self._streams.append(await asyncio.start_server(self._serve, sock=listener))
 
-    def close(self) -> None:
-        """Stops answering."""
-        for close in self._closers:
-            close()
+    async def close(self) -> None:
+        """Stops answering, and waits until the sockets are closed."""
+        for server in self._streams:
+            server.close()
+            await server.wait_closed()
+        for protocol in self._datagrams:
+            await protocol.close()
 
     def take(self, data: bytes, reply: Callable[[bytes], None]) -> None:
         """Answers one datagram in its own time; beyond a limit, queries are dropped."""
@@ -80,7 +83,7 @@ class NameServer:
         try:
             answer = await self._resolve(query, over_tcp)
         except (OSError, TimeoutError, DNSError) as error:
-            log.warning("no answer", extra={"name": str(query.q.qname), "error": repr(error)})
+            log.warning("no answer", extra={"query": str(query.q.qname), "error": repr(error)})
             answer = query.reply()
             answer.header.rcode = RCODE.SERVFAIL
         return fitting(answer, LONGEST_BYTES if over_tcp else datagram_limit(query))
@@ -108,10 +111,19 @@ def datagram_limit(query: DNSRecord) -> int:
 class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, server: NameServer) -> None:
         self._server = server
+        self._closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are datagram transports in all but their class.
         self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closed.set()
+
+    async def close(self) -> None:
+        """Closes the socket."""
+        self._transport.close()
+        await self._closed.wait()
 
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
         self._server.take(data, lambda answer: self._transport.sendto(answer, peer))

@@ -101,7 +101,8 @@ class Garbage:
             self._judge(resource, key, item)
         except StatusError as error:
             log.warning(
-                "garbage stays", extra={"resource": resource_key, "name": key[1], "why": str(error)}
+                "garbage stays",
+                extra={"resource": resource_key, "object": key[1], "why": str(error)},
             )
 
     def _judge(self, resource: Resource, key: Key, item: Json) -> None:

@@ -43,7 +43,6 @@ NODES = Resource("v1", "Node", "nodes", namespaced=False)
 PODS = Resource("v1", "Pod", "pods")
 SERVICES = Resource("v1", "Service", "services")
 ENDPOINTS = Resource("v1", "Endpoints", "endpoints")
-SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
 REPLICASETS = Resource("apps/v1", "ReplicaSet", "replicasets")
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
@@ -54,7 +53,6 @@ WATCHED = (
     PODS,
     SERVICES,
     ENDPOINTS,
-    SERVICE_ACCOUNTS,
     REPLICASETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,

@@ -23,7 +23,6 @@ from cilia.lab.controllers.cluster import (
 from cilia.lab.controllers.deployment import deployment_changes
 from cilia.lab.controllers.emptying import empty_namespace
 from cilia.lab.controllers.endpointslice import endpoint_changes
-from cilia.lab.controllers.garbage import garbage_changes
 from cilia.lab.controllers.namespace import namespace_changes
 from cilia.lab.controllers.node import node_changes
 from cilia.lab.controllers.replicaset import replicaset_changes
@@ -45,7 +44,6 @@ DECISIONS: tuple[Callable[[Cluster, datetime], list[Change]], ...] = (
     replicaset_changes,
     scheduling_changes,
     lambda cluster, _: endpoint_changes(cluster),
-    lambda cluster, _: garbage_changes(cluster),
 )
 """In the order in which one's result is the next one's matter."""
 

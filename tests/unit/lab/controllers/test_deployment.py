@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from cilia.lab.controllers.cluster import DEPLOYMENTS, PODS, REPLICASETS, Object
 from cilia.lab.controllers.deployment import deployment_changes, revision_of, template_hash
-from cilia.lab.controllers.garbage import garbage_changes
 from cilia.lab.controllers.pod import is_ready
 from cilia.lab.controllers.replicaset import replicaset_changes, wanted_replicas
 
@@ -16,7 +15,6 @@ def settle(simulation: Simulation) -> None:
     simulation.settle(
         lambda cluster: deployment_changes(cluster, NOW),
         lambda cluster: replicaset_changes(cluster, NOW),
-        garbage_changes,
     )
 
 
@@ -149,15 +147,6 @@ def test_a_paused_deployment_scales_but_does_not_roll() -> None:
     edit(simulation, {"paused": None})
     finish(simulation)
     assert images(simulation) == ["two"]
-
-
-def test_what_a_deleted_deployment_made_goes_with_it() -> None:
-    simulation = Simulation()
-    simulation.add(DEPLOYMENTS, deployment(3))
-    finish(simulation)
-    simulation.remove(DEPLOYMENTS, the_deployment(simulation))
-    settle(simulation)
-    assert pods(simulation) == simulation.cluster.all(REPLICASETS) == []
 
 
 def test_a_matching_pod_without_owner_is_adopted() -> None:
