@@ -3,6 +3,7 @@
 Programs are imported when they are asked for, so that a command starts fast.
 """
 
+import importlib
 import sys
 
 PROGRAMS = ("agent", "observer", "lab")
@@ -10,16 +11,12 @@ PROGRAMS = ("agent", "observer", "lab")
 
 def main() -> None:
     """Runs the program that the first word names, else the command line client."""
-    word = sys.argv[1] if len(sys.argv) > 1 else ""
-    if word == "agent":
-        from cilia.agent.program import main as program
-    elif word == "observer":
-        from cilia.observer.program import main as program
-    elif word == "lab":
-        from cilia.lab.program import main as program
+    words = sys.argv[1:]
+    if words and words[0] in PROGRAMS:
+        program, words = words[0], words[1:]
     else:
-        from cilia.cli.program import main as program
-    program(sys.argv[2:] if word in PROGRAMS else sys.argv[1:])
+        program = "cli"
+    importlib.import_module(f"cilia.{program}.program").main(words)
 
 
 if __name__ == "__main__":
