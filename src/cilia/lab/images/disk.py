@@ -136,6 +136,8 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 
 def _unpack(layer: IO[bytes], root: Path) -> None:
     with tarfile.open(fileobj=layer) as archive:
+        # Owners, modes and links are the image's; what leads out of it is refused below.
+        archive.extraction_filter = lambda member, path: member
         for member in archive:
             target = _inside(root, member.name)
             name = target.name
@@ -155,7 +157,7 @@ def _unpack(layer: IO[bytes], root: Path) -> None:
 def _inside(root: Path, name: str) -> Path:
     """The place of an archive's member, which must not lead out of `root`."""
     target = root / os.path.normpath("/" + name).lstrip("/")
-    if not target.parent.resolve().is_relative_to(root.resolve()):
+    if target != root and not target.parent.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"member {name} leads out of the image through a link")
     return target
 

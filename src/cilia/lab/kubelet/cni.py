@@ -150,7 +150,8 @@ def _outcome(kind: str, command: str, code: int, out: bytes, err: bytes) -> Obje
     try:
         result = json.loads(out) if out.strip() else {}
     except ValueError:
-        result = {"msg": out.decode(errors="replace").strip()}
+        code = code or 1
+        result = {"msg": f"the answer is not JSON: {out.decode(errors='replace').strip()}"}
     if code == 0 and isinstance(result, dict) and "code" not in result:
         return result
     told = result if isinstance(result, dict) else {}
