@@ -118,6 +118,8 @@ class PeerTable:
         gone = [identity for identity, peer in self._changed.items() if peer is None]
         for identity in gone:
             del self._changed[identity]
+        gone = [identity for identity in gone if identity in self._slot]
+        for identity in gone:
             self._take_out(identity)
         if self._cidrs_changed:
             self._cover([])
@@ -260,9 +262,7 @@ class PeerTable:
             self._cidrs_changed = True
 
     def _take_out(self, identity: int) -> None:
-        slot = self._slot.pop(identity, None)
-        if slot is None:
-            return
+        slot = self._slot.pop(identity)
         self._labels.remove(slot)
         self._note_ports(slot, frozenset())
         self.classes.remove(slot)

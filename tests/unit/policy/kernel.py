@@ -1,0 +1,108 @@
+"""The kernel's side, read literally: maps as dicts, and the look-ups of bpf/lib/policy.h."""
+
+import ipaddress
+from functools import lru_cache
+
+from cilia.model.prefixes import prefix_of_key
+from cilia.policy.delta import (
+    Assign,
+    DeleteRows,
+    ForgetMembers,
+    MoveMembers,
+    RemovePrefixes,
+    WritePrefixes,
+    WriteRows,
+)
+
+VERDICTS = {1: "allow", 2: "deny", 3: "default-deny"}
+KEY = ("policy", "class", "direction", "protocol", "port", "prefixlen")
+
+
+_address = lru_cache(ipaddress.ip_address)
+
+
+class Kernel:
+    """What the maps hold, and the verdicts that follow from it."""
+
+    def __init__(self):
+        self.rows = {}
+        self.classes = {}
+        self.prefixes = {}
+        self.endpoints = {}
+        self._by_table = {}
+
+    def do(self, step):
+        match step:
+            case WriteRows(rows):
+                for row in rows:
+                    key = tuple(int(row[f]) for f in KEY)
+                    value = (int(row["verdict"]), int(row["precedence"]), int(row["provenance"]))
+                    self.rows[key] = value
+                    self._by_table.setdefault(key[:3], {})[key[3:]] = value
+            case DeleteRows(rows):
+                for row in rows:
+                    key = tuple(int(row[f]) for f in KEY)
+                    del self.rows[key]
+                    del self._by_table[key[:3]][key[3:]]
+            case MoveMembers(members):
+                for identity, number in members.tolist():
+                    self.classes[identity] = number
+            case ForgetMembers(identities):
+                for identity in identities.tolist():
+                    del self.classes[identity]
+            case WritePrefixes(prefixes):
+                for key, identity, number in prefixes.tolist():
+                    self.prefixes[prefix_of_key(key)] = identity, number
+            case RemovePrefixes(keys):
+                for key in keys.tolist():
+                    del self.prefixes[prefix_of_key(key)]
+            case Assign(assignments):
+                self.endpoints.update(assignments)
+
+    def judge(self, endpoint_id, direction, peer, protocol, port):
+        """(verdict, provenance) of a packet.
+
+        Args:
+            peer: An identity, or an address as text.
+        """
+        endpoint = self.endpoints.get(endpoint_id)
+        if endpoint is None:
+            return "closed", 0
+        if not (endpoint.egress_enforced if direction else endpoint.ingress_enforced):
+            return "allow", 0
+        number = self.class_of(peer)
+        if number is None:
+            return "default-deny", 0
+        best = None
+        for wanted in (number, 0):
+            found = self.look_up(endpoint.policy, wanted, direction, protocol, port)
+            if found and (best is None or found[:3] > best[:3]):
+                best = found
+        if best is None:
+            return "closed", 0
+        return VERDICTS[best[3]], best[4]
+
+    def look_up(self, policy, number, direction, protocol, port):
+        """The longest prefix of one class: (precedence, length, has class, verdict, …)."""
+        found = None
+        for (proto, first, bits), value in self._by_table.get(
+            (policy, number, direction), {}
+        ).items():
+            if bits >= 80 and proto != protocol:
+                continue
+            if bits > 80 and (first ^ port) >> (96 - bits):
+                continue
+            if found is None or bits > found[1]:
+                found = (value[1], bits, number != 0, value[0], value[2])
+        return found
+
+    def class_of(self, peer):
+        if isinstance(peer, int):
+            return self.classes.get(peer)
+        address = _address(peer)
+        best = None
+        for prefix, (_identity, number) in self.prefixes.items():
+            inside = prefix.version == address.version and address in prefix
+            if inside and (best is None or prefix.prefixlen > best[0]):
+                best = prefix.prefixlen, number
+        return best[1] if best else self.classes.get(9 if address.version == 4 else 10)

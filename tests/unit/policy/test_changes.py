@@ -1,0 +1,112 @@
+"""Changes: the same as from nothing, and never a hole on the way."""
+
+import os
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .kernel import Kernel
+from .test_decisions import Model
+from .universe import GROUPS, PODS, SERVICE_LISTS, policies
+
+EXAMPLES = int(os.environ.get("CILIA_POLICY_EXAMPLES", "25"))
+
+OPERATIONS = st.one_of(
+    st.tuples(st.just("policy"), st.sampled_from("abc"), policies()),
+    st.tuples(st.just("policy"), st.sampled_from("abc"), policies()),
+    st.tuples(st.just("no policy"), st.integers(0, 9)),
+    st.tuples(st.just("pod"), st.integers(1000, 1003), PODS),
+    st.tuples(st.just("no pod"), st.integers(0, 9)),
+    st.tuples(st.just("world"), GROUPS, SERVICE_LISTS),
+)
+
+
+def do(model, operation):
+    match operation:
+        case ("policy", name, policy):
+            policy["metadata"]["name"] = name
+            model.set_policy(policy)
+        case ("no policy", which) if model.policies:
+            key = sorted(model.policies)[which % len(model.policies)]
+            del model.policies[key]
+            model.engine.delete_policy(key)
+        case ("pod", number, party):
+            model.set_pod(number, party)
+        case ("no pod", which) if model.pods:
+            model.delete_pod(sorted(model.pods)[which % len(model.pods)])
+        case ("world", groups, services):
+            model.set_world(groups, services)
+
+
+def from_nothing(model):
+    """The same cluster, in an engine that never knew another."""
+    fresh = Model(model.mode)
+    for number, party in model.pods.items():
+        fresh.set_pod(number, party)
+    fresh.set_world(model.groups, model.services)
+    for policy in model.policies.values():
+        fresh.set_policy(policy)
+    fresh.commit()
+    return fresh
+
+
+def answers(model, probes):
+    return {probe: model.answer(*probe) for probe in probes}
+
+
+def check_no_hole(model, delta, probes, before):
+    """Each state on the way decides as the one before the change or the one after it."""
+    on_the_way = []
+    for step in delta.steps:
+        model.kernel.do(step)
+        on_the_way.append(answers(model, probes))
+    after = on_the_way[-1] if on_the_way else before
+    for state in on_the_way:
+        for probe in probes:
+            ends = {before[probe] == "allow", after[probe] == "allow"}
+            assert (state[probe] == "allow") in ends, (probe, before[probe], state[probe])
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rounds=st.lists(st.lists(OPERATIONS, min_size=1, max_size=3), min_size=1, max_size=6),
+    draws=st.randoms(use_true_random=False),
+)
+def test_any_history_ends_as_from_nothing_without_a_hole(rounds, draws):
+    model = Model()
+    model.commit()
+    for operations in rounds:
+        known = set(model.pods)
+        for operation in operations:
+            do(model, operation)
+        # Who came or went in this round has no state before or after it to compare with.
+        probes = [
+            p for p in model.probes()
+            if p[0] in known and (p[2] in known or not 1000 <= _number(p[2]) < 2000)
+        ]  # fmt: skip
+        probes = draws.sample(probes, min(40, len(probes)))
+        before = answers(model, probes)
+        check_no_hole(model, model.engine.commit(), probes, before)
+    check_state(model)
+    fresh = from_nothing(model)
+    probes = list(model.probes())
+    for probe in draws.sample(probes, min(100, len(probes))):
+        assert model.answer(*probe) == fresh.answer(*probe) == model.expected(*probe), probe
+
+
+def _number(peer):
+    return peer if isinstance(peer, int) else 0
+
+
+def check_state(model):
+    """The kernel holds what the engine believes, and nothing else."""
+    whole = Kernel()
+    for step in model.engine.state().steps:
+        whole.do(step)
+    assert model.kernel.rows.keys() == whole.rows.keys()
+    assert {k: v[:2] for k, v in model.kernel.rows.items()} == {
+        k: v[:2] for k, v in whole.rows.items()
+    }
+    assert model.kernel.classes == whole.classes
+    assert model.kernel.prefixes == whole.prefixes
+    assert set(whole.endpoints) == set(model.pods)
