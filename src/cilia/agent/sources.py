@@ -6,9 +6,13 @@ from collections.abc import Callable, Hashable
 from contextlib import aclosing
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+import msgspec
+
 from cilia.agent import objects
 from cilia.model.errors import InvalidValue
 from cilia.runtime.table import Table
+from cilia.state.nodes import Node
+from cilia.state.remote_endpoints import RemoteEndpoint
 from cilia.state.tables import Tables
 from cilia.wire.kubernetes import Changed, Gone, KubernetesClient, Synced
 
@@ -124,11 +128,11 @@ class Countdown:
         return self._left == 0
 
 
-def table_sources(client: KubernetesClient, tables: Tables, node: str) -> list[TableSource[Any]]:
+def table_sources(client: KubernetesClient, tables: Tables, own: Node) -> list[TableSource[Any]]:
     """Returns the sources of all tables that the API server fills.
 
     Args:
-        node: The node that we run on.
+        own: The node that we run on, as its own network shows it.
     """
 
     def name_key(item: HasMetadata) -> Hashable:
@@ -151,26 +155,44 @@ def table_sources(client: KubernetesClient, tables: Tables, node: str) -> list[T
         )
 
     discovery = "/apis/discovery.k8s.io/v1/endpointslices"
-    on_node = f"spec.nodeName={node}"
+    on_node = f"spec.nodeName={own.name}"
     return [
         source("/api/v1/namespaces", objects.NamespaceItem, tables.namespaces, name_key),
         source("/api/v1/pods", objects.PodItem, tables.pods, full_key, on_node),
-        source("/api/v1/nodes", objects.NodeItem, tables.nodes, name_key),
+        node_source(client, tables, own),
         source("/api/v1/services", objects.ServiceItem, tables.services, full_key),
         source(discovery, objects.EndpointSliceItem, tables.endpoint_slices, full_key),
         source(f"{CILIUM}/ciliumcidrgroups", objects.CidrGroupItem, tables.cidr_groups, name_key),
-        remote_source(client, tables),
+        remote_source(client, tables, own),
         *policy_sources(client, tables),
     ]
 
 
-def remote_source(client: KubernetesClient, tables: Tables) -> TableSource[Any]:
+def node_source(client: KubernetesClient, tables: Tables, own: Node) -> TableSource[Any]:
+    """Returns the source of nodes; of ours it takes the labels alone."""
+
+    def row(item: objects.NodeItem) -> Node:
+        told = item.row()
+        if told.name != own.name:
+            return told
+        return msgspec.structs.replace(own, labels=told.labels)
+
+    return TableSource(
+        client,
+        "/api/v1/nodes",
+        objects.NodeItem,
+        tables.nodes,
+        row_of=row,
+        key_of=lambda item: item.metadata.name,
+    )
+
+
+def remote_source(client: KubernetesClient, tables: Tables, own: Node) -> TableSource[Any]:
     """Returns the source of other nodes' pods."""
 
-    def row(item: objects.CiliumEndpointItem) -> Any:
-        if tables.endpoints.by("pod", (item.metadata.namespace, item.metadata.name)):
-            return None
-        return item.row()
+    def row(item: objects.CiliumEndpointItem) -> RemoteEndpoint | None:
+        told = item.row()
+        return None if told is None or told.node in own.addresses else told
 
     return TableSource(
         client,

@@ -90,6 +90,11 @@ class Attacher:
         some = next(iter(programs.values()))
         self._tcx = links.has_tcx(programs.get("pod_from", some))
 
+    @property
+    def has_tcx(self) -> bool:
+        """Whether programs are on TCX links; False: on clsact, as kernels before 6.6 have it."""
+        return self._tcx
+
     def apply(self, *attachments: Attachment) -> None:
         """Attaches what is not attached yet; replaces what runs another program.
 

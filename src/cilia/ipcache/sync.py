@@ -83,6 +83,8 @@ class KernelIpcache:
         Raises:
             KernelError: the map refused, and part of them may be missing; call again.
         """
+        if not len(keys):
+            return
         fresh = rule_array(keys, identities, classes)
         self._put_rules(fresh[~self._shadowed(fresh["key"])])
         others = self._rules[~np.isin(self._rules["key"], fresh["key"])]
@@ -91,6 +93,8 @@ class KernelIpcache:
 
     def remove_prefixes(self, keys: PrefixKeys) -> None:
         """Removes prefixes that no rule names any more."""
+        if not len(keys):
+            return
         self._rules = self._rules[~np.isin(self._rules["key"], keys)]
         uncovered = [row for row in self._world() if np.isin(row_keys([row]), keys).any()]
         self._put_rows(uncovered)
@@ -99,9 +103,20 @@ class KernelIpcache:
 
     def assign_prefixes(self, keys: PrefixKeys, identities: Numbers, classes: Numbers) -> None:
         """Makes these all the prefixes that rules name; arguments as `write_prefixes`."""
-        gone = self._rules["key"][~np.isin(self._rules["key"], keys)]
-        self.write_prefixes(keys, identities, classes)
+        wanted = rule_array(keys, identities, classes)
+        gone = self._rules["key"][~np.isin(self._rules["key"], wanted["key"])]
+        at = np.searchsorted(self._rules["key"], wanted["key"])
+        at[at == len(self._rules)] = 0
+        known = np.zeros(len(wanted), np.bool_)
+        if len(self._rules):
+            known = self._rules[at] == wanted
+        changed = wanted[~known]
+        self.write_prefixes(changed["key"], changed["identity"], changed["class"])
         self.remove_prefixes(gone)
+        self.mark_assigned()
+
+    def mark_assigned(self) -> None:
+        """Says that the rules have told all their prefixes, be there any or none."""
         if not self._assigned:
             self._assigned = True
             if self._table.synced.is_set():

@@ -40,6 +40,8 @@ class Connection(msgspec.Struct, frozen=True):
     """Of the ingress and of the egress verdict; 0: no rule."""
     generation: tuple[int, int]
     proxy_port: int
+    tcp_flags: tuple[int, int] = (0, 0)
+    """Seen from the source, and back."""
 
 
 def decode(key: Any, value: Any, now_ns: int) -> Connection:
@@ -73,6 +75,7 @@ def decode(key: Any, value: Any, now_ns: int) -> Connection:
         provenance=tuple(value["provenance"].tolist()),
         generation=tuple(value["generation"].tolist()),
         proxy_port=int(value["proxy_port"]),
+        tcp_flags=tuple(value["tcp_flags"].tolist()),
     )
 
 

@@ -1,0 +1,115 @@
+"""The rooms of a running agent, for those that look across: the API and the status."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from cilia.agent.definitions import Definitions
+from cilia.agent.settings import AgentSettings
+from cilia.agent.sources import TableSource
+from cilia.datapath.attach import Attacher
+from cilia.endpoint.service import EndpointService
+from cilia.identity import ClusterIdentities
+from cilia.identity.store import KubernetesIdentities
+from cilia.ipam import HostScope
+from cilia.ipcache import Ipcache, KernelIpcache
+from cilia.kernel.maps import Map
+from cilia.model.site import NodeSite
+from cilia.node import NodeNetwork, Nodes, PodNetworks
+from cilia.policy.service import PolicyService
+from cilia.runtime.clock import Clock
+from cilia.runtime.reconciler import Reconciler
+from cilia.runtime.settings import Sourced
+from cilia.service import KernelServices, Services
+from cilia.state.nodes import Node
+from cilia.state.tables import Tables
+from cilia.wire.kubernetes import KubernetesClient
+
+
+class Parts:
+    """Everything that `wiring` made, by name."""
+
+    def __init__(
+        self,
+        *,
+        settings: Sourced[AgentSettings],
+        site: NodeSite,
+        client: KubernetesClient,
+        tables: Tables,
+        maps: Mapping[str, Map],
+        attacher: Attacher,
+        network: NodeNetwork,
+        pods: PodNetworks,
+        addresses: HostScope,
+        identities: ClusterIdentities,
+        endpoints: EndpointService,
+        ipcache: Ipcache,
+        kernel_ipcache: KernelIpcache,
+        policy: PolicyService,
+        services: Services,
+        kernel_services: KernelServices,
+        nodes: Nodes,
+        definitions: Definitions,
+        sources: Sequence[TableSource[Any]],
+        store: KubernetesIdentities,
+        clock: Clock,
+        own: Node,
+    ) -> None:
+        self.settings = settings
+        self.site = site
+        self.client = client
+        self.tables = tables
+        self.maps = maps
+        self.attacher = attacher
+        self.network = network
+        self.pods = pods
+        self.addresses = addresses
+        self.identities = identities
+        self.endpoints = endpoints
+        self.ipcache = ipcache
+        self.kernel_ipcache = kernel_ipcache
+        self.policy = policy
+        self.services = services
+        self.kernel_services = kernel_services
+        self.nodes = nodes
+        self.definitions = definitions
+        self.sources = sources
+        self.store = store
+        self.clock = clock
+        self.own = own
+        self.policy_ready = False
+        self.writers: Sequence[Reconciler[Any]] = ()
+
+    @property
+    def reconcilers(self) -> list[tuple[str, Reconciler[Any]]]:
+        """Every reconciler, by a name for people."""
+        return [
+            ("ipcache", self.ipcache.reconciler),
+            ("services", self.services.reconciler),
+            ("node routes", self.nodes.reconciler),
+            *((each.name, each) for each in self.writers),
+        ]
+
+    def note_policy(self) -> None:
+        """Takes note that the kernel has its first complete policy."""
+        self.policy_ready = True
+        self.kernel_ipcache.mark_assigned()
+
+    def is_leader(self) -> bool:
+        """Returns whether this node does what only one node of the cluster must do."""
+        nodes = self.tables.nodes
+        return nodes.synced.is_set() and self.site.name == min(node.name for node in nodes)
+
+    def used_identities(self) -> Set[int] | None:
+        """Returns the identities that any pod has; None while other nodes' are not known."""
+        remote = self.tables.remote_endpoints
+        if not remote.synced.is_set():
+            return None
+        here = {row.identity for row in self.tables.endpoints if row.identity is not None}
+        return here | {row.identity for row in remote}
+
+    def problem(self) -> str:
+        """Returns why new pods cannot be connected now; empty when they can."""
+        if self.policy.sync.error:
+            return self.policy.sync.error
+        full = [pool for pool in self.addresses.pools() if pool.used >= pool.capacity]
+        return f"no address left in {full[0].network}" if full else ""

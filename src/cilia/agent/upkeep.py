@@ -1,0 +1,48 @@
+"""What must be done every so often."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from cilia.datapath.maps.conntrack import ConntrackMap
+from cilia.datapath.maps.nat import NatMap
+from cilia.kernel.maps import Map
+from cilia.model.errors import CiliaError
+from cilia.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class ConnectionSweeper:
+    """A Service that removes expired connections and masquerade mappings.
+
+    Args:
+        interval_s: Between two sweeps.
+        longest_s: The longest that an idle connection is remembered: its mapping must
+            outlive it.
+    """
+
+    name = "connection sweeper"
+
+    def __init__(
+        self, maps: Mapping[str, Map], clock: Clock, *, interval_s: float, longest_s: int
+    ) -> None:
+        self._conntrack = ConntrackMap(maps)
+        self._nat = NatMap(maps)
+        self._clock = clock
+        self._interval_s = interval_s
+        self._longest_s = longest_s
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Sweeps until cancelled."""
+        ready.set()
+        while True:
+            await self._clock.sleep(self._interval_s)
+            try:
+                connections = await asyncio.to_thread(self._conntrack.sweep)
+                mappings = await asyncio.to_thread(self._nat.sweep, self._longest_s + 60)
+            except CiliaError as error:
+                log.error("connections not swept", extra={"error": str(error)})
+                continue
+            if connections or mappings:
+                log.debug("swept", extra={"connections": connections, "mappings": mappings})

@@ -1,0 +1,289 @@
+"""The whole agent: which rooms there are, who is handed what, what starts on what.
+
+    API server ─► sources ─► tables ─► identity, endpoint, policy, ipcache, service, node
+                                          └────────► kernel maps, links, routes
+
+Read it from top to bottom: the network, the datapath, the rooms, the layers.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+
+from cilia.agent.api import routes
+from cilia.agent.definitions import Definitions
+from cilia.agent.endpoint_objects import EndpointObjects
+from cilia.agent.parts import Parts
+from cilia.agent.policy_objects import PolicyObjects
+from cilia.agent.settings import AgentSettings
+from cilia.agent.sources import table_sources
+from cilia.agent.startup import find_pod_networks
+from cilia.agent.upkeep import ConnectionSweeper
+from cilia.cni.install import install
+from cilia.datapath import loader
+from cilia.datapath.attach import Attacher, cgroup_plan, host_plan
+from cilia.datapath.config import DatapathConfig
+from cilia.datapath.loader import Loaded
+from cilia.datapath.maps.ipcache import IpcacheMap
+from cilia.datapath.maps.service import ServiceMap
+from cilia.endpoint.devices import PodDevices
+from cilia.endpoint.handler import CniHandler
+from cilia.endpoint.kernel import PodKernel
+from cilia.endpoint.plumbing import Plumbing
+from cilia.endpoint.service import EndpointService
+from cilia.endpoint.settings import EndpointSettings
+from cilia.endpoint.store import EndpointStore
+from cilia.identity import ClusterIdentities, LocalIdentities
+from cilia.identity.collection import IdentityCollector
+from cilia.identity.store import KubernetesIdentities
+from cilia.ipam import HostScope
+from cilia.ipcache import Ipcache, KernelIpcache
+from cilia.kernel.netlink import NetlinkSocket
+from cilia.model.label_filter import LabelFilter
+from cilia.model.site import NodeSite
+from cilia.node import NodeNetwork, Nodes, PodNetworks, find_network, set_up_network
+from cilia.node.service import PeerRoutes, cilium_node
+from cilia.policy.contents import Enforcement
+from cilia.policy.service import PolicyService
+from cilia.policy.settings import PolicySettings
+from cilia.policy.sync import PolicySync
+from cilia.runtime.clock import SystemClock
+from cilia.runtime.reconciler import Reconciler
+from cilia.runtime.services import Service, serve
+from cilia.runtime.settings import Sourced
+from cilia.service import KernelServices, Services
+from cilia.state.nodes import Node
+from cilia.state.tables import Tables
+from cilia.wire.kubernetes import KubernetesClient
+from cilia.wire.unixhttp import UnixServer
+
+log = logging.getLogger(__name__)
+
+
+async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
+    """Runs the agent of one node until cancelled."""
+    settings = sourced.values
+    client = (
+        KubernetesClient.from_kubeconfig(Path(settings.kubeconfig))
+        if settings.kubeconfig
+        else KubernetesClient.from_cluster(os.environ)
+    )
+    async with client:
+        pods = await find_pod_networks(client, settings, site)
+        with NetlinkSocket(site.netns) as connection:
+            network = find_network(connection, settings.device, settings.mtu)
+            set_up_network(connection, network, pods.networks, site.netns)
+            loaded = loader.load(
+                site, datapath_config(settings, network, pods), capacities=settings.map_sizes
+            )
+            attacher = Attacher(site, loaded.programs)
+            attacher.apply(
+                *host_plan(network.host.index, network.device, network.ifindex),
+                *cgroup_plan(site.cgroup),
+            )
+            parts = make_parts(sourced, site, client, pods, network, loaded, attacher, connection)
+            if settings.cni_bin_dir and settings.cni_conf_dir:
+                install(site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
+            await serve(*layers(parts))
+
+
+def datapath_config(
+    settings: AgentSettings, network: NodeNetwork, pods: PodNetworks
+) -> DatapathConfig:
+    """Returns what the programs are told of this node."""
+    v4, v6 = cluster_networks(settings, pods)
+    return DatapathConfig(
+        node_v4=network.v4,
+        node_v6=network.v6,
+        router_v4=pods.v4[1] if pods.v4 else None,
+        router_v6=pods.v6[1] if pods.v6 else None,
+        pods_v4=v4,
+        pods_v6=v6,
+        net_ifindex=network.ifindex,
+        host_ifindex=network.host.index,
+        host_mac=network.host.mac,
+        mtu=network.mtu,
+        trace_interval_s=settings.monitor_aggregation_interval_s,
+        events=settings.enable_trace_events,
+        allow_host=settings.allow_localhost,
+        masquerade_v4=settings.enable_ipv4_masquerade and network.v4 is not None,
+        masquerade_v6=settings.enable_ipv6_masquerade and network.v6 is not None,
+        tcp_established_s=settings.ct_tcp_established_s,
+        tcp_syn_s=settings.ct_tcp_syn_s,
+        tcp_closing_s=settings.ct_tcp_closing_s,
+        any_s=settings.ct_any_s,
+    )
+
+
+def cluster_networks(
+    settings: AgentSettings, pods: PodNetworks
+) -> tuple[IPv4Network | None, IPv6Network | None]:
+    """Returns the networks of all pods of the cluster: as set, else this node's own."""
+    v4, v6 = pods.v4, pods.v6
+    if v4 is not None and settings.ipv4_native_routing_cidr:
+        wider = ip_network(settings.ipv4_native_routing_cidr)
+        v4 = wider if isinstance(wider, IPv4Network) else v4
+    if v6 is not None and settings.ipv6_native_routing_cidr:
+        wider = ip_network(settings.ipv6_native_routing_cidr)
+        v6 = wider if isinstance(wider, IPv6Network) else v6
+    return v4, v6
+
+
+def make_parts(
+    sourced: Sourced[AgentSettings],
+    site: NodeSite,
+    client: KubernetesClient,
+    pods: PodNetworks,
+    network: NodeNetwork,
+    loaded: Loaded,
+    attacher: Attacher,
+    connection: NetlinkSocket,
+) -> Parts:
+    """Returns the rooms, each with what it asked for."""
+    settings, tables, clock = sourced.values, Tables(), SystemClock()
+    own = own_node(site.name, network, pods)
+    tables.nodes.upsert(own)
+    store = KubernetesIdentities(client)
+    identities = ClusterIdentities(store, tables.identities.claim("identity"))
+    addresses = HostScope(pods.networks)
+    kernel_ipcache = KernelIpcache(IpcacheMap(loaded.maps), tables.ipcache.claim("ipcache"))
+    ipcache = Ipcache(
+        tables,
+        kernel_ipcache,
+        LocalIdentities(tables.identities),
+        own_node=site.name,
+        dual_stack=settings.dual_stack,
+    )
+    routers = (pods.v4[1] if pods.v4 else None, pods.v6[1] if pods.v6 else None)
+    endpoints = EndpointService(
+        EndpointSettings(*routers, mtu=network.mtu, cluster=settings.cluster_name),
+        tables,
+        Plumbing(
+            PodDevices(site.netns, routers),
+            PodKernel(site, loaded.maps, attacher),
+            EndpointStore(site.state / "endpoints"),
+        ),
+        addresses,
+        identities,
+        LabelFilter(settings.labels),
+    )
+    policy = PolicyService(
+        tables,
+        PolicySync(loaded.maps["policy"], loaded.maps["policy_class"], kernel_ipcache, endpoints),
+        PolicySettings(
+            enforcement=Enforcement(settings.enable_policy), cluster=settings.cluster_name
+        ),
+        site.state / "policy.json",
+    )
+    kernel_services = KernelServices(ServiceMap(loaded.maps))
+    nodes = Nodes(
+        tables,
+        PeerRoutes(
+            connection,
+            network,
+            site.name,
+            [each for each in cluster_networks(settings, pods) if each is not None],
+        ),
+        client,
+        cilium_node(site.name, network, pods.texts, own.internal),
+    )
+    parts = Parts(
+        settings=sourced,
+        site=site,
+        client=client,
+        tables=tables,
+        maps=loaded.maps,
+        attacher=attacher,
+        network=network,
+        pods=pods,
+        addresses=addresses,
+        identities=identities,
+        endpoints=endpoints,
+        ipcache=ipcache,
+        kernel_ipcache=kernel_ipcache,
+        policy=policy,
+        services=Services(tables, kernel_services),
+        kernel_services=kernel_services,
+        nodes=nodes,
+        definitions=Definitions(client),
+        sources=table_sources(client, tables, own),
+        store=store,
+        clock=clock,
+        own=own,
+    )
+    parts.writers = writers(parts)
+    return parts
+
+
+def own_node(name: str, network: NodeNetwork, pods: PodNetworks) -> Node:
+    """Returns this node's row, from its own network: it is never told by others."""
+    main = [str(ip) for ip in (network.v4, network.v6) if ip is not None]
+    routers = tuple(str(each[1]) for each in pods.networks)
+    others = [str(ip) for ip in network.addresses if str(ip) not in (*main, *routers)]
+    return Node(name, (*main, *others), pods.texts, internal=routers, source="local")
+
+
+def writers(parts: Parts) -> tuple[Reconciler[Any], ...]:
+    """Returns what writes our tables into objects of the API server."""
+    tables, client = parts.tables, parts.client
+    endpoint_objects = EndpointObjects(client, parts.own.addresses[0])
+    policy_objects = PolicyObjects(client)
+    return (
+        Reconciler("CiliumEndpoint objects", tables.endpoints, endpoint_objects),
+        Reconciler("policy status", tables.policy_statuses, policy_objects),
+    )
+
+
+def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
+    """Returns what runs, in the order in which it starts; it stops the other way round.
+
+    Nothing waits here for the API server: what needs it catches up when it is there.
+    """
+    settings = parts.settings.values
+    collector = IdentityCollector(
+        parts.store,
+        parts.clock,
+        stored=lambda: parts.identities.stored.values(),
+        used=parts.used_identities,
+        is_leader=parts.is_leader,
+        interval_s=settings.identity_gc_interval_s,
+        keep_s=settings.identity_keep_s,
+    )
+    sweeper = ConnectionSweeper(
+        parts.maps,
+        parts.clock,
+        interval_s=settings.conntrack_gc_interval_s,
+        longest_s=max(settings.ct_tcp_established_s, settings.ct_any_s),
+    )
+    socket = UnixServer(parts.site.agent_socket, routes(parts, CniHandler(parts.endpoints, parts)))
+    return (
+        (parts.endpoints,),
+        (parts.definitions, parts.identities, *parts.sources),
+        (parts.ipcache, parts.services, parts.nodes),
+        (Noted(parts.policy, parts.note_policy), sweeper, collector, *parts.writers, socket),
+    )
+
+
+class Noted:
+    """A service, and something to be done once it is ready.
+
+    Args:
+        service: The service.
+        note: What to do; it must not wait.
+    """
+
+    def __init__(self, service: Service, note: Callable[[], None]) -> None:
+        self.name = service.name
+        self._service = service
+        self._note = note
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Runs the service."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._service.run(ready), name=self.name)
+            await ready.wait()
+            self._note()
