@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -23,6 +24,7 @@ from cilia.lab.controllers.cluster import (
 from cilia.lab.controllers.deployment import deployment_changes
 from cilia.lab.controllers.emptying import empty_namespace
 from cilia.lab.controllers.endpointslice import endpoint_changes
+from cilia.lab.controllers.event import EVENTS, event_of, told_of
 from cilia.lab.controllers.namespace import namespace_changes
 from cilia.lab.controllers.node import node_changes
 from cilia.lab.controllers.replicaset import replicaset_changes
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 """Decisions that depend on time (minReadySeconds, deadlines) are asked this often."""
+MAX_EVENTS = 500
+"""Events that wait to be sent at most; further ones are not told."""
 RETRY_S = 0.2
 """Pause after a refused change, for the watch to bring what it was refused for."""
 
@@ -56,6 +60,8 @@ class Controllers:
         self._cluster = Cluster()
         self._synced: set[Resource] = set()
         self._dirty = asyncio.Event()
+        self._events: asyncio.Queue[Object] = asyncio.Queue(MAX_EVENTS)
+        self._serial = time.time_ns()
 
     async def run(self) -> None:
         """Watches and acts until cancelled."""
@@ -63,6 +69,7 @@ class Controllers:
             for resource in WATCHED:
                 group.create_task(self._watch(resource), name=f"watch-{resource.plural}")
             group.create_task(self._act(), name="act")
+            group.create_task(self._tell(), name="tell")
 
     async def _watch(self, resource: Resource) -> None:
         async for event in self._client.list_watch(resource.collection()):
@@ -101,21 +108,41 @@ class Controllers:
                 well &= done
         return well
 
+    async def _tell(self) -> None:
+        """Sends events, one after the other, behind what matters."""
+        while True:
+            event = await self._events.get()
+            namespace = event["metadata"]["namespace"]
+            try:
+                await self._client.create(EVENTS.collection(namespace), event)
+            except (ApiError, ApiUnreachable) as error:
+                log.debug("event lost", extra={"error": str(error)})
+
+    def _note(self, change: Change, answer: Object) -> None:
+        """Has people told of a change; beyond a limit they are told less."""
+        told = told_of(change, answer, self._cluster)
+        if told is not None and not self._events.full():
+            self._serial += 1
+            self._events.put_nowait(event_of(told, self._serial, datetime.now(UTC)))
+
     async def _carry_out(self, change: Change) -> bool:
         try:
             match change:
                 case Create(resource, item):
                     namespace = item["metadata"].get("namespace", "")
                     made = await self._client.create(resource.collection(namespace), item)
+                    self._note(change, made)
                     self._cluster.put(resource, made)
                 case Patch(resource, namespace, name, body, subresource):
                     path = resource.path(namespace, name)
                     suffix = f"/{subresource}" if subresource else ""
-                    self._cluster.put(resource, await self._client.patch(path + suffix, body))
+                    answer = await self._client.patch(path + suffix, body)
+                    self._note(change, answer)
+                    self._cluster.put(resource, answer)
                 case Delete():
                     await self._delete(change)
                 case Bind(namespace, name, node):
-                    await self._bind(namespace, name, node)
+                    self._note(change, await self._bind(namespace, name, node))
                 case Empty(namespace):
                     return await empty_namespace(self._client, namespace)
         except ApiError as error:
@@ -133,20 +160,22 @@ class Controllers:
             path,
             {**options, "preconditions": {"uid": change.uid}, "propagationPolicy": "Background"},
         )
+        self._note(change, answer)
         if answer.get("kind") == change.resource.kind and is_terminating(answer):
             self._cluster.put(change.resource, answer)
         elif known := self._cluster.get(change.resource, change.namespace, change.name):
             self._cluster.drop(change.resource, known)
 
-    async def _bind(self, namespace: str, name: str, node: str) -> None:
+    async def _bind(self, namespace: str, name: str, node: str) -> Object:
         binding: Object = {
             "apiVersion": "v1",
             "kind": "Binding",
             "metadata": {"name": name, "namespace": namespace},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
-        await self._client.create(f"{PODS.path(namespace, name)}/binding", binding)
+        answer = await self._client.create(f"{PODS.path(namespace, name)}/binding", binding)
         if pod := self._cluster.get(PODS, namespace, name):
             # The answer holds no pod; until the watch brings it, it counts as bound.
             bound = {**pod, "spec": {**pod["spec"], "nodeName": node}}
             self._cluster.replace_one(PODS, bound)
+        return answer
