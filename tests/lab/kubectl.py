@@ -63,8 +63,13 @@ def unpack(archive: Path) -> Path:
 class Kubectl:
     """kubectl with one kubeconfig and its own cache folder."""
 
-    def __init__(self, binary: Path, kubeconfig: Path, cache: Path) -> None:
+    def __init__(
+        self, binary: Path, kubeconfig: Path, cache: Path, namespace: str = "default"
+    ) -> None:
         self._binary = binary
+        self._kubeconfig = kubeconfig
+        self._cache = cache
+        self.namespace = namespace
         self.environment = {
             "KUBECONFIG": str(kubeconfig),
             "KUBECACHEDIR": str(cache),
@@ -72,9 +77,14 @@ class Kubectl:
             "PATH": os.environ["PATH"],
         }
 
+    def within(self, namespace: str) -> "Kubectl":
+        """The same, in another namespace."""
+        return Kubectl(self._binary, self._kubeconfig, self._cache, namespace)
+
     def command(self, *words: str) -> list[str]:
         """The command line."""
-        return [str(self._binary), f"--cache-dir={self.environment['KUBECACHEDIR']}", *words]
+        options = [f"--cache-dir={self._cache}", f"--namespace={self.namespace}"]
+        return [str(self._binary), *options, *words]
 
     def run(
         self, *words: str, stdin: str | None = None, timeout_s: float = 30
