@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from lab.kubectl import kubectl_binary
 
+from lab.kubectl import kubectl_binary
 from lab.running_lab import RunningLab, traces
 
 

@@ -77,19 +77,18 @@ def step_3_the_policy_is_taken(lab: RunningLab) -> None:
 
 def step_4_only_the_empire_lands(lab: RunningLab) -> None:
     assert land(lab, "tiefighter").stdout.strip() == "Ship landed"
-    monitor = lab.start("monitor", "--type", "drop", "-o", "json")
     lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(monitor.stdout or ()), daemon=True)
-    reader.start()
-    try:
-        wait_for_listening(lab, monitor)
-        refused = land(lab, "xwing", patience_s=3)
-        assert refused.returncode == TIMED_OUT, refused
-        wait_for("xwing's drop is shown", lambda: any("rule1" in line for line in lines))
-    finally:
-        monitor.terminate()
-        monitor.wait()
-        reader.join()
+    with lab.start("monitor", "--type", "drop", "-o", "json") as monitor:
+        reader = threading.Thread(target=lambda: lines.extend(monitor.stdout or ()), daemon=True)
+        reader.start()
+        try:
+            wait_for_listening(lab, monitor)
+            refused = land(lab, "xwing", patience_s=3)
+            assert refused.returncode == TIMED_OUT, refused
+            wait_for("xwing's drop is shown", lambda: any("rule1" in line for line in lines))
+        finally:
+            monitor.terminate()
+            reader.join()
     drop = next(json.loads(line) for line in lines if "rule1" in line)
     told = json.dumps(drop)
     for fact in ("Policy denied", "k8s:class=xwing", "k8s:class=deathstar", "rule1", "SYN"):
