@@ -120,7 +120,8 @@ class Datapath:
         """Loads `<name>.bpf.o` with maps of the capacities in `small`; `full` ones take no row."""
         self.room = room
         with BpfObject(OBJECTS / f"{name}.bpf.o") as opened:
-            opened.set_global("config", self._config(room, config))
+            self.config = self._config(room, config)
+            opened.set_global("config", self.config)
             for one in opened.map_names():
                 if one in small:
                     opened.resize(one, small[one])
