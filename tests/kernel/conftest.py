@@ -1,5 +1,7 @@
 """Each test its own namespace, folder of pins and cgroup, and a small object to load."""
 
+import asyncio
+import inspect
 import os
 import shutil
 import subprocess
@@ -63,3 +65,13 @@ def probe(probe_path: Path) -> Iterator[BpfObject]:
     """The object, open and not loaded."""
     with BpfObject(probe_path) as one:
         yield one
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is a coroutine."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{one: pyfuncitem.funcargs[one] for one in names}))
+    return True

@@ -114,7 +114,11 @@ def open_socket(
 
 def identity(path: str | Path | None) -> tuple[int, int]:
     """Device and inode of a namespace: equal for two paths to the same one."""
-    found = os.stat(path or "/proc/thread-self/ns/net")
+    try:
+        found = os.stat(path or "/proc/thread-self/ns/net")
+    except OSError as error:
+        number = error.errno or 0
+        raise kernel_error("find", f"network namespace {path}", number) from error
     return found.st_dev, found.st_ino
 
 
