@@ -17,17 +17,27 @@ from cilia.wire.kubernetes import ApiError, KubernetesClient
 
 log = logging.getLogger(__name__)
 
+FIRST = (
+    "ciliumidentities",
+    "ciliumendpoints",
+    "ciliumnetworkpolicies",
+    "ciliumclusterwidenetworkpolicies",
+    "ciliumcidrgroups",
+    "ciliumnodes",
+)
+"""What the agent itself needs, before what it only brings along."""
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 VERSION_LABEL = "io.cilium.k8s.crd.schema.version"
 VERSION = "1.32.6"
 
 
 def definition_names() -> list[str]:
-    """Returns the plural names of our kinds."""
+    """Returns the plural names of our kinds, in the order in which they are installed."""
     folder = resources.files("cilia.agent") / "crds"
-    return sorted(
+    names = {
         file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json")
-    )
+    }
+    return [*FIRST, *sorted(names - set(FIRST))]
 
 
 def read_definition(plural: str) -> dict[str, Any]:
@@ -60,18 +70,23 @@ class Definitions:
         self._client = client
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Installs what is missing, again and again until it is done; ready at once."""
-        ready.set()
+        """Installs what is missing, again and again until it is done.
+
+        Ready once the agent's own kinds are there, or could not be asked for: they may be
+        there all the same.
+        """
         backoff = Backoff(limit_s=10.0)
         while self.missing:
             try:
-                await self._install()
+                await self._install(ready)
             except CiliaError as error:
                 log.warning("definitions not installed yet", extra={"error": str(error)})
+                ready.set()
                 await asyncio.sleep(backoff.next_s())
+        ready.set()
         await asyncio.Event().wait()
 
-    async def _install(self) -> None:
+    async def _install(self, ready: asyncio.Event) -> None:
         found = await self._client.get(PATH, labelSelector=VERSION_LABEL)
         versions = {
             item["metadata"]["name"]: item["metadata"]["labels"].get(VERSION_LABEL, "")
@@ -83,6 +98,8 @@ class Definitions:
             if version is None or version_number(version) < ours:
                 await self._apply(read_definition(plural))
             self.missing.remove(plural)
+            if not set(FIRST) & set(self.missing):
+                ready.set()
 
     async def _apply(self, wanted: dict[str, Any]) -> None:
         name = wanted["metadata"]["name"]

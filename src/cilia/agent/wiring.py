@@ -262,10 +262,23 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
     socket = UnixServer(parts.site.agent_socket, routes(parts, CniHandler(parts.endpoints, parts)))
     return (
         (parts.endpoints,),
-        (parts.definitions, parts.identities, *parts.sources),
+        (Stack("API server", (parts.definitions,), (parts.identities, *parts.sources)),),
         (parts.ipcache, parts.services, parts.nodes),
         (Noted(parts.policy, parts.note_policy), sweeper, collector, *parts.writers, socket),
     )
+
+
+class Stack:
+    """Layers that start one after the other, while what lies above does not wait for them."""
+
+    def __init__(self, name: str, *layers: tuple[Service, ...]) -> None:
+        self.name = name
+        self._layers = layers
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Runs the layers; ready at once."""
+        ready.set()
+        await serve(*self._layers)
 
 
 class Noted:

@@ -34,7 +34,11 @@ class Source(IntEnum):
     @property
     def word(self) -> str:
         """The name that the API shows."""
-        return self.name.lower().replace("_", "-")
+        return _WORDS[self]
+
+
+_WORDS = {source: source.name.lower().replace("_", "-") for source in Source}
+_REMOTE, _WORLD = _WORDS[Source.CUSTOM_RESOURCE], _WORDS[Source.WORLD]
 
 
 def address_key(text: str) -> bytes:
@@ -108,7 +112,7 @@ def remote_claims(row: RemoteEndpoint | None) -> list[IpcacheRow]:
             address_key(address),
             row.identity,
             node=row.node,
-            source=Source.CUSTOM_RESOURCE.word,
+            source=_REMOTE,
             namespace=row.namespace,
             name=row.name,
         )

@@ -16,6 +16,8 @@ from cilia.state.ipcache import IpcacheRow
 
 log = logging.getLogger(__name__)
 
+_WORLD = Source.WORLD.word
+
 Numbers = NDArray[np.uint32]
 
 RULE = np.dtype([("key", PREFIX_KEY), ("identity", "<u4"), ("class", "<u4")])
@@ -129,15 +131,15 @@ class KernelIpcache:
     # Insides
 
     def _world(self) -> list[IpcacheRow]:
-        return [row for row in self._table if row.source == Source.WORLD.word]
+        return [row for row in self._table if row.source == _WORLD]
 
     def _shadowed(self, keys: PrefixKeys) -> NDArray[np.bool_]:
-        strong = (row for row in self._table if row.source != Source.WORLD.word)
+        strong = (row for row in self._table if row.source != _WORLD)
         return np.isin(keys, row_keys(strong))
 
     def _put_rows(self, rows: Sequence[IpcacheRow]) -> None:
         keys = row_keys(rows)
-        weak = np.array([row.source == Source.WORLD.word for row in rows], np.bool_)
+        weak = np.array([row.source == _WORLD for row in rows], np.bool_)
         if weak.any():
             keep = ~(weak & np.isin(keys, self._rules["key"]))
             rows = [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]

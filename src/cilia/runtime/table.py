@@ -162,6 +162,16 @@ class Table(Generic[Row]):
             self._wake()
 
     def _put(self, key: Hashable, old: Row | None, new: Row | None) -> None:
+        if self._index_of:
+            self._index(key, old, new)
+        if new is None:
+            del self._rows[key]
+        else:
+            self._rows[key] = new
+        for watch in self._watches:
+            watch.seen.setdefault(key, old)
+
+    def _index(self, key: Hashable, old: Row | None, new: Row | None) -> None:
         for name, values_of in self._index_of.items():
             found = self._found[name]
             before = set(values_of(old)) if old is not None else set()
@@ -173,12 +183,6 @@ class Table(Generic[Row]):
                     del found[value]
             for value in after - before:
                 found.setdefault(value, {})[key] = None
-        if new is None:
-            del self._rows[key]
-        else:
-            self._rows[key] = new
-        for watch in self._watches:
-            watch.seen.setdefault(key, old)
 
     def _wake(self) -> None:
         for watch in self._watches:
