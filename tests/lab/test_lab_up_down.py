@@ -48,7 +48,7 @@ def test_status_says_ready_and_kubeconfig_works(lab: RunningLab) -> None:
 
 
 def test_a_shell_knows_the_lab(lab: RunningLab) -> None:
-    done = lab.lab("shell", "--", "sh", "-c", "echo $KUBECONFIG; command -v cilium hubble")
+    done = lab.lab("shell", "--", "sh", "-c", "echo $KUBECONFIG; command -v cilium; command -v hubble")
     path, *names = done.stdout.split()
     assert path == lab.lab("kubeconfig").stdout.strip()
     assert [Path(name).name for name in names] == ["cilium", "hubble"]

@@ -20,6 +20,12 @@ class CgroupBusy(CiliaError):
     """A cgroup's processes would not end, or it would not go."""
 
 
+def command(folder: Path, words: list[str]) -> list[str]:
+    """A command line that joins a cgroup before it becomes another one."""
+    enter = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"'
+    return ["sh", "-c", enter, "sh", str(folder), *words]
+
+
 def folders(root: Path) -> Iterator[Path]:
     """A cgroup and all below it, the deepest first."""
     for folder, _, _ in os.walk(root, topdown=False):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from cilia.lab import cgroup
 from cilia.lab.settings import ProgramStatus
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,6 @@ SETTLED_S = 10.0
 """A program that ran this long starts the next time without delay."""
 STOP_S = 5.0
 """How long a program may take to stop before it is killed."""
-
-_ENTER = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"'
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -41,7 +40,7 @@ class Program(msgspec.Struct, frozen=True):
         """The full command line, from joining the cgroup to the program itself."""
         enter = ["nsenter", f"--net={self.netns}", "--"] if self.netns else []
         run = [sys.executable, "-m", "cilia", *self.words]
-        return ["sh", "-c", _ENTER, "sh", str(self.cgroup), *enter, *run]
+        return cgroup.command(self.cgroup, [*enter, *run])
 
 
 def restart_delay_s(lived_s: float, last_delay_s: float) -> float:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cilia.lab import cgroup
 from cilia.lab import settings as files
 from cilia.lab.manifests import demos as known_demos
 from cilia.lab.requirements import inspect, prepare, problems
@@ -108,17 +109,22 @@ def up(site: LabSite, demos: tuple[str, ...], timeout_s: float, say: Say) -> Lab
     if supervisor is None:
         site.status_file.unlink(missing_ok=True)
         start_supervisor(site)
-    else:
+    elif site.status_file.exists():
+        # Before it has written its status, it has not read the settings either.
         os.kill(supervisor, signal.SIGHUP)
     return _wait_ready(site, settings.revision, began, timeout_s, say, supervisor is None)
 
 
 def start_supervisor(site: LabSite) -> None:
     """Starts `cilia lab run` as a process of its own session."""
-    site.log.mkdir(parents=True, exist_ok=True)
+    for folder in (site.log, site.cgroup / "system"):
+        folder.mkdir(parents=True, exist_ok=True)
     with (site.log / "supervisor.log").open("ab") as sink:
         subprocess.Popen(
-            [sys.executable, "-m", "cilia", "lab", "run", "--name", site.name],
+            cgroup.command(
+                site.cgroup / "system",
+                [sys.executable, "-m", "cilia", "lab", "run", "--name", site.name],
+            ),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -129,15 +135,14 @@ def start_supervisor(site: LabSite) -> None:
 
 def running_supervisor(site: LabSite) -> int | None:
     """Process id of the lab's supervisor; None: it does not run."""
-    status = files.read(site.status_file, LabStatus)
-    if status is None:
-        return None
-    try:
-        words = Path(f"/proc/{status.pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    is_ours = b"cilia" in words and words[-2:-1] == [site.name.encode()]
-    return status.pid if is_ours else None
+    for pid in cgroup.processes(site.cgroup / "system"):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+        except OSError:
+            continue
+        if words[-4:] == ["lab", "run", "--name", site.name]:
+            return pid
+    return None
 
 
 def _wait_ready(

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import time
-from pathlib import Path
 
 from cilia.lab import cgroup, topology
 from cilia.lab import settings as files
@@ -38,14 +37,7 @@ def main(site: LabSite) -> None:
     """
     set_up_logs()
     with ProcessLock(site.pid_file, f"the supervisor of lab {site.name}"):
-        _join_cgroup(site.cgroup / "system")
         asyncio.run(Supervisor(site).run())
-
-
-def _join_cgroup(folder: Path) -> None:
-    """Puts this process into a cgroup of the lab, so that `lab down` finds it there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
 class Supervisor:

@@ -43,27 +43,14 @@ def down(site: LabSite) -> list[str]:
 
 
 def _stop_supervisor(site: LabSite) -> bool:
-    try:
-        supervisor = running_supervisor(site)
-    except ValueError:
-        return False
+    supervisor = running_supervisor(site)
     if supervisor is None:
         return False
     os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
-    while Path(f"/proc/{supervisor}").exists() and not _is_zombie(supervisor):
-        if time.monotonic() > deadline:
-            os.kill(supervisor, signal.SIGKILL)
-            deadline += STOP_S
+    while running_supervisor(site) == supervisor and time.monotonic() < deadline:
         time.sleep(POLL_S)
     return True
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def _unmount(site: LabSite) -> int:
