@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.apiserver.client import Client
 from lab.apiserver.fake_kubelet import FakeKubelet
 from lab.apiserver.process import ApiServerProcess
 from lab.kubectl import Kubectl, kubectl_binary
@@ -55,3 +56,11 @@ def kube(api: ApiServerProcess, cache: Path, namespace: str) -> Kubectl:
     """kubectl in the test's namespace."""
     kubectl = Kubectl(kubectl_binary(), api.kubeconfig, cache)
     return kubectl.within(namespace)
+
+
+@pytest.fixture(scope="module")
+def client(api: ApiServerProcess) -> Iterator[Client]:
+    """A connection with the administrator's certificate."""
+    made = Client(api)
+    yield made
+    made.close()

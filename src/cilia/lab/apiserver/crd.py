@@ -1,5 +1,6 @@
 """CustomResourceDefinitions: what they must be, and the resources they make."""
 
+from .definition_schema import schema_problems
 from .errors import Cause, Json
 from .jsonpath import parse
 from .objects import copy, timestamp
@@ -89,9 +90,12 @@ def _version_causes(version: Json, path: str) -> list[Cause]:
     causes = []
     if not version.get("name"):
         causes.append(Cause("FieldValueRequired", "Required value", f"{path}.name"))
-    if not isinstance((version.get("schema") or {}).get("openAPIV3Schema"), dict):
-        text = "Required value: schemas are required"
-        causes.append(Cause("FieldValueRequired", text, f"{path}.schema.openAPIV3Schema"))
+    schema = (version.get("schema") or {}).get("openAPIV3Schema")
+    place = f"{path}.schema.openAPIV3Schema"
+    if schema is None:
+        causes.append(Cause("FieldValueRequired", "Required value: schemas are required", place))
+    else:
+        causes += schema_problems(schema, place)
     for index, column in enumerate(version.get("additionalPrinterColumns") or []):
         place = f"{path}.additionalPrinterColumns[{index}]"
         for field in ("name", "type", "jsonPath"):

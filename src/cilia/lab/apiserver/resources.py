@@ -6,6 +6,7 @@ which its objects are stored whatever the version they are served in.
 
 import msgspec
 
+from .definition_schema import NAME as DEFINITION_NAME
 from .errors import Json, qualified
 
 READ_WRITE = (
@@ -202,7 +203,7 @@ BUILT_IN: tuple[Resource, ...] = (
     _resource(
         "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
         {
-            "namespaced": False, "short_names": ["crd", "crds"],
+            "namespaced": False, "schema": DEFINITION_NAME, "short_names": ["crd", "crds"],
             "categories": ["api-extensions"], "subresources": ["status"],
         },
     ),

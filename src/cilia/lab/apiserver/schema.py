@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import msgspec
 
+from .definition_schema import DEFINITION
+from .definition_schema import NAME as DEFINITION_NAME
 from .errors import Json, bad_request
 
 REFERENCE = "#/components/schemas/"
@@ -23,6 +25,7 @@ BUILT_IN: dict[str, Json] = msgspec.json.decode(
     (Path(__file__).parent / "schemas" / "builtin.json").read_bytes(), type=dict[str, Json]
 )
 """Type name (`io.k8s.api.core.v1.Pod`) -> schema."""
+BUILT_IN[DEFINITION_NAME] = DEFINITION
 
 
 def resolve(schema: Json) -> Json:
