@@ -18,7 +18,21 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 DIRECTIONS = ("ingress", "egress")
 ACTIONS = {1: "allow", 2: "deny", 4: "audit", 5: "redirect"}
-FILES = {1: "pod.bpf.c", 2: "host.bpf.c", 3: "sock.bpf.c"}
+FILES = {
+    1: "pod.bpf.c",
+    2: "host.bpf.c",
+    3: "sock.bpf.c",
+    4: "packet.h",
+    5: "parse.h",
+    6: "transport.h",
+    7: "neighbour.h",
+    8: "policy.h",
+    9: "connection.h",
+    10: "forward.h",
+    11: "rewrite.h",
+    12: "masquerade.h",
+}
+"""`enum source_file` of bpf/lib/event.h, as people look for the files."""
 POLICY_DENIED, POLICY_DENY = 133, 181
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import cilia
 from cilia.cli.events import event_line
-from cilia.hubble.events import event_of
+from cilia.hubble.events import FILES, event_of
 from cilia.hubble.monitor import Filters, Monitor, Subscriber
 from cilia.hubble.ports import EndpointName, PolicyRef
 from cilia.kernel.btf import Btf
@@ -72,6 +72,13 @@ def test_a_policy_drop_says_which_policy_closed_the_door() -> None:
     assert "10.0.1.5:40000 -> 10.0.1.6:80 tcp SYN" in line
     assert "(default/xwing -> default/deathstar)" in line
     assert "closed by CiliumNetworkPolicy default/rule1" in line
+
+
+def test_every_source_file_of_the_programs_has_its_name() -> None:
+    declared = Btf.from_object(LAYOUT).enum("source_file")
+    assert {number: f"FILE_{name.split('.')[0].upper()}" for number, name in FILES.items()} == {
+        number: name for name, number in declared.items()
+    }
 
 
 def test_a_deny_rule_denies_rather_than_closes() -> None:
