@@ -8,7 +8,7 @@ import numpy as np
 
 from cilia.model.errors import InvalidValue
 from cilia.model.labels import Network
-from cilia.model.prefixes import PrefixKeys, parse_prefixes, prefix_of_key
+from cilia.model.prefixes import PrefixKeys, distinct, parse_prefixes, prefix_of_key
 
 
 class CidrSet:
@@ -30,7 +30,7 @@ class CidrSet:
         self.owner = np.asarray(owner, dtype=np.int64)
         # Items without exceptions are sorted and each kept once; the others keep their owner.
         if len(excluded) == 0:
-            keys = np.unique(keys)
+            keys = distinct(keys)
         self.keys = keys
         self._digest = hashlib.sha256(
             len(keys).to_bytes(8) + keys.tobytes() + excluded.tobytes() + self.owner.tobytes()

@@ -88,7 +88,9 @@ class ClassTable:
     def place(self, slot: int, selectors: set[int]) -> None:
         """Puts a slot into the class of what these selectors select."""
         self.reserve(slot + 1)
-        self.place_many(np.array([slot], dtype=np.int64), selectors)
+        old, new = int(self.class_of[slot]), self._class(selectors)
+        if old != new:
+            self._move(np.array([slot], dtype=np.int64), old, new)
 
     def reserve(self, slots: int) -> None:
         """Makes room for slots below a number."""

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cilia.model.cidrs import CidrSet
-from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, are_v4, as_bytes, last_keys
+from cilia.model.prefixes import (
+    PREFIX_KEY,
+    PrefixKeys,
+    are_among,
+    are_v4,
+    as_bytes,
+    distinct,
+    last_keys,
+)
 
 Indices = NDArray[np.int64]
 
@@ -22,6 +30,7 @@ class Coverage:
 
     Attributes:
         keys: Shape `(n,)`, sorted, each once.
+        named: Shape `(n,)`, whether a set names the prefix.
         group: Shape `(n,)`, the number of each prefix's group, counted from 0.
         first: Shape `(g,)`, for each group the place of its first prefix.
         sets: For each group the CIDR sets that cover it, by the caller's numbers.
@@ -35,8 +44,10 @@ class Coverage:
             extra: Prefixes that no set names and that shall have a group as well.
             v4: Which family; what is of the other one is left out.
         """
-        family = [_of_family(keys, v4) for s in sets.values() for keys in (s.keys, s.excluded)]
-        self.keys = np.unique(np.concatenate([_of_family(extra, v4), *family]))
+        named = [keys for s in sets.values() for keys in (s.keys, s.excluded)]
+        ordered = distinct(_of_family(np.concatenate([_NONE, *named]), v4))
+        self.keys = distinct(np.concatenate([ordered, _of_family(extra, v4)]))
+        self.named = are_among(self.keys, ordered)
         starts, ends, owner = self._runs(sets, v4)
         numbers = np.array(list(sets), dtype=np.int64)
         secrets = np.random.default_rng().integers(1, 2**63, size=(2, len(sets)), dtype=np.uint64)
@@ -64,11 +75,13 @@ class Coverage:
     def _plain_runs(
         self, plain: Sequence[tuple[int, CidrSet]], v4: bool
     ) -> tuple[Indices, Indices, Indices]:
-        keys = [_of_family(cidrs.keys, v4) for _, cidrs in plain]
+        keys = np.concatenate([_NONE, *(cidrs.keys for _, cidrs in plain)])
         owner = np.repeat(
-            np.array([place for place, _ in plain], dtype=np.int64), [len(k) for k in keys]
+            np.array([place for place, _ in plain], dtype=np.int64), [len(c) for _, c in plain]
         )
-        starts, ends = self._bounds(np.concatenate([_NONE, *keys]))
+        mine = _family_mask(keys, v4)
+        owner = owner[mine]
+        starts, ends = self._bounds(keys[mine])
         # Within one set the runs nest: one that starts before an earlier one has ended is in it.
         # Adding a set's own stretch keeps the running maximum from crossing into the next set.
         stretch = owner * (len(self.keys) + 1)

@@ -96,7 +96,7 @@ class PrefixTable:
         for slot in self._dead:
             self._covering.pop(slot, None)
         kept += self._cover_located()
-        self._list(sets)
+        self._list()
         return new, kept
 
     def take_dead(self) -> set[int]:
@@ -172,19 +172,17 @@ class PrefixTable:
             self._covering[slot] = sets
             yield slot
 
-    def _list(self, sets: Mapping[int, CidrSet]) -> None:
+    def _list(self) -> None:
         """Lists what belongs into the ipcache: all that rules name but the whole families.
 
         An IPv6 prefix that contains the IPv4-mapped addresses would catch IPv4 too: then
         the whole of IPv4 is listed with world's class as a guard.
         """
-        named = [np.unique(np.concatenate([s.keys, s.excluded])) for s in sets.values()]
-        every = np.unique(np.concatenate([np.zeros(0, dtype=PREFIX_KEY), *named]))
         keys: list[PrefixKeys] = []
         slots: list[NDArray[np.int64]] = []
         for v4 in (False, True):
             coverage = self._families[v4]
-            mine = np.isin(coverage.keys, every) & ~has_no_bits(coverage.keys, v4=v4)
+            mine = coverage.named & ~has_no_bits(coverage.keys, v4=v4)
             if v4 and len(keys[0]) and _reaches_v4(keys[0]):
                 mine[0] = True
             keys.append(coverage.keys[mine])

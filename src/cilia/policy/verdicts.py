@@ -124,7 +124,8 @@ def spread(templates: Mapping[int, Rows], policy: int, generation: int) -> Rows:
     chosen = [(number, rows) for number, rows in templates.items() if len(rows)]
     if not chosen:
         return np.zeros(0, dtype=ROW)
-    result = np.concatenate([rows for _, rows in chosen])
+    # One buffer: joining structured arrays by the thousand costs numpy a look at each dtype.
+    result = np.frombuffer(bytearray(b"".join(rows.tobytes() for _, rows in chosen)), dtype=ROW)
     result["class"] = np.repeat(
         np.array([number for number, _ in chosen], dtype=np.uint32),
         [len(rows) for _, rows in chosen],

@@ -1,0 +1,184 @@
+"""How long the policy engine takes, without a kernel: `python bench/policy_engine.py`.
+
+Prints one line a case: median of five rounds, spread, and the budget where the design
+names one.
+"""
+
+import gc
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from cilia.model.cidrs import plain_cidr_set
+from cilia.model.ports import PortRange
+from cilia.model.rules import Direction, Entry, Peers, Policy, PolicyKey, Spec
+from cilia.model.selectors import match_labels
+from cilia.policy.delta import Delta, WriteRows
+from cilia.policy.engine import Endpoint, PolicyEngine
+
+ROUNDS = 5
+SUBJECT = 1000
+
+
+def policy(name: str, peers: Peers, *, port: int = 80, app: str = "web") -> Policy:
+    """One policy with one ingress entry."""
+    key = PolicyKey("CiliumNetworkPolicy", "default", name)
+    ports = (PortRange(6, port, port),)
+    entry = Entry(Direction.INGRESS, False, "spec.ingress[0]", 0, peers, ports)
+    subject = match_labels({"app": app}, default_source="k8s")
+    spec = Spec(key, "spec", subject, (True, False), (True, False), (entry,))
+    return Policy(key, (spec,))
+
+
+def engine_with(identities: int, keys: int = 1000) -> PolicyEngine:
+    """An engine with one endpoint and so many identities, of `keys` apps."""
+    engine = PolicyEngine()
+    engine.set_identity(SUBJECT, ("k8s:app=web",))
+    engine.set_endpoint(1, Endpoint(SUBJECT))
+    for number in range(identities):
+        labels = (
+            f"k8s:app=app-{number % keys}",
+            "k8s:io.cilium.k8s.policy.cluster=default",
+            f"k8s:io.kubernetes.pod.namespace=ns-{number % 100}",
+            f"k8s:rev={number}",
+        )
+        engine.set_identity(2000 + number, labels)
+    return engine
+
+
+def app_peers(number: int) -> Peers:
+    """The peers `app=app-<number>`."""
+    return Peers((match_labels({"app": f"app-{number}"}, default_source="k8s"),))
+
+
+def from_nothing() -> Iterator[float]:
+    """1,000 rules x 10,000 identities."""
+    for _ in range(ROUNDS):
+        engine = engine_with(10_000)
+        start = time.perf_counter()
+        for number in range(1000):
+            engine.set_policy(policy(f"p{number}", app_peers(number), port=number + 1))
+        delta = engine.commit()
+        yield time.perf_counter() - start
+        assert rows_in(delta) >= 1000
+
+
+def one_identity() -> Iterator[float]:
+    """One identity more among them."""
+    engine = _ready()
+    for number in range(ROUNDS):
+        start = time.perf_counter()
+        engine.set_identity(50_000 + number, ("k8s:app=app-7", f"k8s:rev={number}-new"))
+        engine.commit()
+        yield time.perf_counter() - start
+
+
+def one_rule() -> Iterator[float]:
+    """One rule more among them."""
+    engine = _ready()
+    for number in range(ROUNDS):
+        peers = Peers((match_labels({"rev": str(number)}, default_source="k8s"),))
+        start = time.perf_counter()
+        engine.set_policy(policy(f"more-{number}", peers))
+        engine.commit()
+        yield time.perf_counter() - start
+
+
+def _ready() -> PolicyEngine:
+    engine = engine_with(10_000)
+    for number in range(1000):
+        engine.set_policy(policy(f"p{number}", app_peers(number), port=number + 1))
+    engine.commit()
+    return engine
+
+
+def million_cidrs() -> Iterator[float]:
+    """1,000,000 CIDRs in one rule, from text."""
+    texts = [f"{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}.0/24" for n in range(1 << 16, 1_065_536)]
+    for _ in range(3):
+        engine = engine_with(100)
+        start = time.perf_counter()
+        engine.set_policy(policy("cidrs", Peers(cidrs=plain_cidr_set(texts))))
+        engine.commit()
+        yield time.perf_counter() - start
+        assert len(engine.peers.prefixes) == len(texts)
+        assert len(engine.peers.classes) == 2
+
+
+def many_cidr_rules() -> Iterator[float]:
+    """5,000 CIDR rules in 5,000 policies at once."""
+    for _ in range(3):
+        engine = engine_with(100)
+        found = [
+            policy(f"c{n}", Peers(cidrs=plain_cidr_set([f"10.{n >> 8}.{n & 255}.0/24"])))
+            for n in range(5000)
+        ]
+        start = time.perf_counter()
+        for each in found:
+            engine.set_policy(each)
+        engine.commit()
+        yield time.perf_counter() - start
+
+
+def many_label_sets() -> Iterator[float]:
+    """200,000 label sets under 50 policies."""
+    for _ in range(1):
+        gc.collect()
+        start = time.perf_counter()
+        engine = engine_with(200_000, keys=5000)
+        for number in range(50):
+            engine.set_policy(policy(f"p{number}", app_peers(number * 7), port=number + 1))
+        delta = engine.commit()
+        yield time.perf_counter() - start
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"    {len(engine.peers.classes)} classes, {rows_in(delta)} rows, {memory} MiB peak")
+
+
+def policy_change() -> Iterator[float]:
+    """One of 100 policies changes, 100 endpoints of 100 identities."""
+    engine = engine_with(1000)
+    for number in range(100):
+        engine.set_endpoint(10 + number, Endpoint(2000 + number))
+        engine.set_policy(policy(f"p{number}", app_peers(number + 1), app=f"app-{number}"))
+    engine.commit()
+    for number in range(ROUNDS):
+        start = time.perf_counter()
+        engine.set_policy(policy("p5", app_peers(number + 50), app="app-5"))
+        engine.commit()
+        yield time.perf_counter() - start
+
+
+def rows_in(delta: Delta) -> int:
+    """How many policy rows a delta writes."""
+    return sum(len(step.rows) for step in delta.steps if isinstance(step, WriteRows))
+
+
+CASES: tuple[tuple[str, Callable[[], Iterator[float]], float | None], ...] = (
+    ("1,000 rules x 10,000 identities from nothing", from_nothing, 2.0),
+    ("one identity more", one_identity, None),
+    ("one rule more", one_rule, None),
+    ("one policy changed, 100 endpoints", policy_change, None),
+    ("5,000 CIDR rules", many_cidr_rules, 0.15),
+    ("1,000,000 CIDRs in one rule", million_cidrs, None),
+    ("200,000 label sets under 50 policies", many_label_sets, None),
+)
+
+
+def main() -> None:
+    """Runs every case whose name contains the first argument."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    for name, case, budget in CASES:
+        if wanted not in name:
+            continue
+        gc.collect()
+        times = sorted(case())
+        median = statistics.median(times)
+        limit = f"  budget {budget * 1e3:.0f} ms" if budget else ""
+        spread = f"{times[0] * 1e3:.1f} to {times[-1] * 1e3:.1f}"
+        print(f"{name:48} {median * 1e3:9.1f} ms  ({spread}){limit}")
+
+
+if __name__ == "__main__":
+    main()
