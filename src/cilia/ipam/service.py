@@ -29,9 +29,7 @@ class HostScope:
         for network in networks:
             family = f"v{network.version}"
             if getattr(self, family) is not None:
-                raise ValueError(
-                    f"two IPv{network.version} pod networks: {network} is one too many"
-                )
+                raise ValueError(f"pod network {network}: a second one of its family")
             setattr(self, family, Pool(network))
         if self.v4 is None and self.v6 is None:
             raise ValueError("no pod network: set podCIDRs on the Node, or pass pod networks")

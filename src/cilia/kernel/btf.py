@@ -54,6 +54,8 @@ class Btf:
         header, type_offset, type_length, text_offset, text_length = struct.unpack_from(
             "<5I", raw, 4
         )
+        if len(raw) < header + max(type_offset + type_length, text_offset + text_length):
+            raise ValueError("broken BTF: it ends too early")
         self._text = raw[header + text_offset : header + text_offset + text_length]
         self._types = [BtfType(0, "void", 0, False, 0, b"")]
         try:
