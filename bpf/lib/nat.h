@@ -7,7 +7,7 @@
  * the port range hold an identity mapping, so that no pod is given their port.
  */
 #pragma once
-#include "types.h"
+#include "config.h"
 
 #include <linux/errno.h>
 
@@ -46,6 +46,11 @@ struct {
 enum {
 	NAT_REFRESH_NS = 1000000000, /* how often both entries of a mapping are renewed */
 };
+
+static __always_inline union address nat_address(bool v4)
+{
+	return v4 ? config.node_v4 : config.node_v6;
+}
 
 /* The key of a mapping's other entry, given a key of this direction and what its entry says. */
 static __always_inline struct nat_key nat_other_key(const struct nat_key *key,

@@ -5,17 +5,11 @@
  * is taken by inserting its NAT_IN entry, which only one CPU can do.
  */
 #pragma once
-#include "config.h"
-#include "nat.h"
+#include "nat_reclaim.h"
 
 enum {
 	NAT_PROBES = 64, /* ports tried when its own is taken */
 };
-
-static __always_inline union address nat_address(bool v4)
-{
-	return v4 ? config.node_v4 : config.node_v6;
-}
 
 static __always_inline bool nat_port_in_range(__be16 port)
 {
@@ -63,6 +57,14 @@ __noinline long nat_map(const struct nat_key *key, __u16 port, __u64 now)
 	return error;
 }
 
+/* Maps a connection to `port` if it is free, or had by one that is over. */
+static __always_inline bool nat_try(const struct nat_key *key, __be16 port, __u64 now)
+{
+	if (!nat_map(key, port, now))
+		return true;
+	return nat_is_over(key, port) && nat_release(key, port) && !nat_map(key, port, now);
+}
+
 /* A port for a new connection: its own if that is free; 0: none is. */
 static __always_inline __be16 nat_allocate(const struct nat_key *key)
 {
@@ -71,12 +73,12 @@ static __always_inline __be16 nat_allocate(const struct nat_key *key)
 
 	if (config.nat_port_max < config.nat_port_min)
 		return 0;
-	if (nat_port_in_range(key->source_port) && !nat_map(key, key->source_port, now))
+	if (nat_port_in_range(key->source_port) && nat_try(key, key->source_port, now))
 		return key->source_port;
 	for (__u32 probe = 0; probe < NAT_PROBES; probe++) {
 		__be16 port = bpf_htons(config.nat_port_min + (hash + probe) % ports);
 
-		if (!nat_map(key, port, now))
+		if (nat_try(key, port, now))
 			return port;
 	}
 	return 0;

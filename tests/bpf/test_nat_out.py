@@ -9,7 +9,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
-from bpf.harness import BTF, C, Datapath, address_bytes
+from bpf.harness import C, Datapath
 from bpf.outside import (
     LEAVES,
     echo,
@@ -280,64 +280,6 @@ def test_a_pods_error_about_nothing_known_stays_inside(host: Datapath, version: 
     )
 
     assert send(host, error).drop_reason == C["DROP_NO_MAPPING_FOR_NAT_MASQUERADE"]
-
-
-def nat_key(host: Datapath, version: int, pod_port: int, direction: str) -> tuple[bytes, ...]:
-    """A key of the mapping of pod a's connection to port 53 of the world."""
-    source = "a" if direction == "NAT_OUT" else "world"
-    destination = "world" if direction == "NAT_OUT" else "node"
-    ports = (pod_port, 53) if direction == "NAT_OUT" else (53, pod_port)
-    return (
-        address_bytes(host.address(source, version)),
-        address_bytes(host.address(destination, version)),
-        *ports,
-        17,
-        C[direction],
-        0,
-    )
-
-
-def test_a_mapping_that_lost_one_half_gets_it_back(host: Datapath, version: int) -> None:
-    packet = host.frame(version, "a", "world") / UDP(sport=40000, dport=53)
-    send(host, packet)
-    nat = host.maps["nat"]
-    keys, values = nat.entries()
-    values["last_seen"] = 1
-    nat.put(keys, values)
-    assert nat.delete(nat_key(host, version, 40000, "NAT_IN"))
-
-    assert port_of(send(host, packet).packet) == 40000
-
-    assert nat.count() == 2
-    assert all(nat.entries()[1]["last_seen"] > 1)
-
-
-def test_a_mapping_whose_port_was_taken_meanwhile_moves(host: Datapath, version: int) -> None:
-    packet = host.frame(version, "a", "world") / UDP(sport=40000, dport=53)
-    send(host, packet)
-    nat = host.maps["nat"]
-    keys, values = nat.entries()
-    values["last_seen"] = 1
-    nat.put(keys, values)
-    thief = BTF.struct("nat_entry")
-    row = values[:1].astype(thief)[0]
-    row["address"], row["port"] = address_bytes(host.address("b", version)), 1
-    nat.update(nat_key(host, version, 40000, "NAT_IN"), row)
-
-    assert port_of(send(host, packet).packet) != 40000
-
-
-def test_a_node_that_changed_its_address_maps_anew(host: Datapath, version: int) -> None:
-    packet = host.frame(version, "a", "world") / UDP(sport=40000, dport=53)
-    send(host, packet)
-    nat = host.maps["nat"]
-    key = nat_key(host, version, 40000, "NAT_OUT")
-    row = nat.lookup(key)
-    row["address"] = address_bytes("192.0.2.1")
-    nat.update(key, row)
-
-    expected = host.frame(version, "node", "world") / UDP(sport=40000, dport=53)
-    assert left_as(send(host, packet), expected)
 
 
 def test_quoted_icmp_is_told_from_its_identifier(host: Datapath) -> None:
