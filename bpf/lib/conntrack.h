@@ -12,13 +12,6 @@
 
 #define NS_PER_S 1000000000ULL
 
-enum tcp_flag {
-	TCP_FIN = 1,
-	TCP_SYN = 2,
-	TCP_RST = 4,
-	TCP_ACK = 16,
-};
-
 struct conntrack_key {
 	union address low;
 	union address high;
@@ -94,79 +87,5 @@ static __always_inline bool conntrack_is_reply(const struct conntrack_entry *ent
 
 static __always_inline bool conntrack_is_expired(const struct conntrack_entry *entry, __u64 now)
 {
-	return entry->expires_s < now / NS_PER_S;
-}
-
-/* An opening SYN where it continues nothing: after the end, or from the wrong side. */
-static __always_inline bool conntrack_reopens(const struct conntrack_entry *entry, __u8 tcp_flags,
-					      bool reply)
-{
-	if ((tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
-		return false;
-	return reply || entry->flags & (CONNTRACK_TX_CLOSING | CONNTRACK_RX_CLOSING);
-}
-
-/* How long an entry lives after this packet. */
-static __always_inline __u32 conntrack_lifetime_s(__u8 protocol, __u8 flags)
-{
-	const __u8 closed = CONNTRACK_TX_CLOSING | CONNTRACK_RX_CLOSING;
-	const __u8 open = CONNTRACK_SEEN_REPLY | CONNTRACK_SEEN_NON_SYN;
-
-	if (protocol != IPPROTO_TCP)
-		return config.any_s;
-	if ((flags & closed) == closed)
-		return config.tcp_closing_s;
-	return (flags & open) == open ? config.tcp_established_s : config.tcp_syn_s;
-}
-
-/* What this packet adds to an entry's flags. */
-static __always_inline __u8 conntrack_flags_after(__u8 flags, __u8 tcp_flags, bool reply)
-{
-	if (reply)
-		flags |= CONNTRACK_SEEN_REPLY;
-	if (tcp_flags && !(tcp_flags & TCP_SYN))
-		flags |= CONNTRACK_SEEN_NON_SYN;
-	if (tcp_flags & TCP_RST)
-		flags |= CONNTRACK_TX_CLOSING | CONNTRACK_RX_CLOSING;
-	if (tcp_flags & TCP_FIN)
-		flags |= reply ? CONNTRACK_RX_CLOSING : CONNTRACK_TX_CLOSING;
-	return flags;
-}
-
-/* Counts a packet and prolongs the entry. Fields are written only when they change, so that
- * two CPUs that carry the two directions share the line in peace.
- */
-static __always_inline void conntrack_touch(struct conntrack_entry *entry, const struct packet *pkt,
-					    __u64 now)
-{
-	bool reply = packet_is_reply(pkt);
-	__u8 flags = conntrack_flags_after(entry->flags, pkt->tcp_flags, reply);
-	__u32 expires = now / NS_PER_S + conntrack_lifetime_s(pkt->tuple.protocol, flags);
-
-	__sync_fetch_and_add(&entry->packets[reply], 1);
-	__sync_fetch_and_add(&entry->bytes[reply], pkt->length);
-	entry->last_seen[reply] = now;
-	if (entry->flags != flags)
-		entry->flags = flags;
-	if ((entry->tcp_flags[reply] | pkt->tcp_flags) != entry->tcp_flags[reply])
-		entry->tcp_flags[reply] |= pkt->tcp_flags;
-	if (entry->expires_s != expires)
-		entry->expires_s = expires;
-}
-
-/* Is this packet worth a trace event? New TCP flags are, and one packet an interval. */
-static __always_inline bool conntrack_report(struct conntrack_entry *entry,
-					     const struct packet *pkt, __u64 now)
-{
-	bool reply = packet_is_reply(pkt);
-	__u8 flags = pkt->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST);
-
-	if (!config.events)
-		return false;
-	if ((entry->reported_flags[reply] | flags) == entry->reported_flags[reply] &&
-	    now - entry->last_report[reply] < config.trace_interval_s * NS_PER_S)
-		return false;
-	entry->reported_flags[reply] |= flags;
-	entry->last_report[reply] = now;
-	return true;
+	return (entry->expires_s + 1) * NS_PER_S <= now;
 }

@@ -104,6 +104,8 @@ enum source_file {
 	FILE_FORWARD = 10,
 	FILE_REWRITE = 11,
 	FILE_MASQUERADE = 12,
+	FILE_HEADERS = 13,
+	FILE_RELATED = 14,
 };
 
 /* Inner rings are made by the agent, one a CPU, and pinned as rings/<cpu>. */

@@ -5,7 +5,7 @@
 #include "endpoint.h"
 #include "ipcache.h"
 #include "policy.h"
-#include "transport.h"
+#include "headers.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_POLICY

@@ -6,7 +6,7 @@
  */
 #pragma once
 #include "emit.h"
-#include "transport.h"
+#include "headers.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_NEIGHBOUR

@@ -7,7 +7,6 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <stddef.h>
-#include "fragment.h"
 #include "packet.h"
 
 #undef THIS_FILE
