@@ -265,6 +265,17 @@ class Lab:
             code = int(causes[0]["message"])
         return code, out[1], out[2]
 
+    async def forward(self, pod: str, port: int, text: bytes) -> bytes:
+        """What a port of a pod answers to some bytes; the status when it was refused."""
+        url = f"http://kubelet/portforward/default/{pod}?port={port}"
+        async with self._session() as session:
+            try:
+                async with session.ws_connect(url) as socket:
+                    await socket.send_bytes(text)
+                    return b"".join([message.data async for message in socket])
+            except aiohttp.WSServerHandshakeError as error:
+                return str(error.status).encode()
+
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         connector = aiohttp.UnixConnector(str(self.config.socket))

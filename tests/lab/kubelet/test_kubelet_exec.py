@@ -42,9 +42,9 @@ def test_exec_has_a_terminal_of_the_asked_size(play) -> None:
     async def scenario(lab: Lab) -> None:
         await lab.run_pod("one", shell("sleep 1000"))
         await lab.wait_running("one")
-        script = "until [ \"$(stty size)\" = '33 99' ]; do sleep 0.05; done; stty size; exit 5"
+        script = "until [ \"$(stty size)\" = '33 99' ]; do sleep 0.05; done; tty; exit 5"
         code, out, _ = await lab.exec("one", "sh", "-c", script, tty=True)
-        assert (code, out) == (5, b"33 99\r\n")
+        assert (code, out) == (5, b"/dev/pts/0\r\n")
 
     play(scenario)
 
@@ -94,5 +94,19 @@ def test_following_a_log_ends_with_its_container(play) -> None:
         following = asyncio.create_task(lab.logs("one", follow="true"))
         await lab.exec("one", "touch", "/tmp/stop")
         assert await following == "begin\nend\n"
+
+    play(scenario)
+
+
+def test_a_port_of_the_pods_loopback_is_forwarded(play) -> None:
+    async def scenario(lab: Lab) -> None:
+        await lab.run_pod("one", {"name": "c", "image": "cilium/json-mock",
+                                  "readinessProbe": {"tcpSocket": {"port": 8080}}})  # fmt: skip
+        await lab.wait_running("one")
+        request = b"GET /public HTTP/1.1\r\nConnection: close\r\n\r\n"
+        answer = await lab.forward("one", 8080, request)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"public information" in answer
+        assert await lab.forward("one", 8081, request) == b"400"
 
     play(scenario)

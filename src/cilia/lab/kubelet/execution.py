@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 import struct
 import termios
 from typing import Any
@@ -75,11 +76,13 @@ class Terminal:
         """Channel to descriptor."""
         self.stdin = -1
         self.master = -1
+        self._back: socket.socket | None = None
         if wanted.tty:
-            self.master, slave = os.openpty()
-            self.stdio = (slave, slave, slave)
-            self.readers = {STDOUT: os.dup(self.master)}
-            self.stdin = os.dup(self.master)
+            # The terminal is one of the container's; its master comes back on a socket.
+            self._back, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._back.setblocking(False)
+            fd = theirs.detach()
+            self.stdio = (fd, fd, fd)
             return
         read, self.stdin = os.pipe()
         out, out_end = os.pipe()
@@ -88,6 +91,19 @@ class Terminal:
         self.readers = {STDOUT: out, STDERR: err}
         if not wanted.stdin:
             self.close_stdin()
+
+    def attach(self) -> None:
+        """Takes the master of the program's terminal, once the program runs.
+
+        Raises:
+            OSError: It was not sent.
+        """
+        if self._back is None:
+            return
+        _, descriptors, _, _ = socket.recv_fds(self._back, 16, 1)
+        self.master = descriptors[0]
+        self.readers = {STDOUT: os.dup(self.master)}
+        self.stdin = os.dup(self.master)
 
     def close_stdin(self) -> None:
         """Ends the program's input."""
@@ -102,6 +118,8 @@ class Terminal:
     def close(self) -> None:
         """Closes our ends; readers belong to their transports."""
         self.close_stdin()
+        if self._back is not None:
+            self._back.close()
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
@@ -128,6 +146,7 @@ class Session:
                 return
             finally:
                 terminal.close_theirs()
+            terminal.attach()
             code = await self._attend(terminal, execution)
             await self._send(ERROR, msgspec.json.encode(exit_status(code)))
         finally:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable
 
 from cilia.lab.kubelet.pod import Container, HttpAction, Probe
+from cilia.lab.kubelet.runtime import close_writer
 from cilia.model.errors import CiliaError
 
 Execute = Callable[[list[str]], Awaitable[tuple[int, str]]]
@@ -86,7 +87,7 @@ class ProbeTarget:
             writer.write(request)
             parts = (await reader.readline()).split()
         finally:
-            await _close(writer)
+            await close_writer(writer)
         if len(parts) < 2 or not parts[1].isdigit():
             return "the answer is not HTTP"
         return (
@@ -98,14 +99,8 @@ class ProbeTarget:
 
 async def _tcp(host: str, port: int) -> str:
     _, writer = await asyncio.open_connection(host, port)
-    await _close(writer)
+    await close_writer(writer)
     return ""
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
 
 
 async def repeat(

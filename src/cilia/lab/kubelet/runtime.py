@@ -59,7 +59,7 @@ class Spawner:
         """Ends the helper; the sandboxes stay."""
         if self._process is None or self._writer is None:
             return
-        await _close(self._writer)
+        await close_writer(self._writer)
         await self._process.wait()
 
     async def make(self, request: SandboxRequest) -> int:
@@ -181,7 +181,7 @@ class Shim:
     async def disconnect(self) -> None:
         """Stops following; the shim goes on."""
         if self._writer is not None:
-            await _close(self._writer)
+            await close_writer(self._writer)
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -190,7 +190,7 @@ class Shim:
                 writer.write(json.dumps(request).encode() + b"\n")
                 line = await reader.readline()
             finally:
-                await _close(writer)
+                await close_writer(writer)
         except OSError as error:
             raise ShimGone(f"sandbox at {self._path}: {error}") from error
         if not line:
@@ -233,10 +233,11 @@ class Execution:
 
     async def close(self) -> None:
         """Loses interest in how it ends."""
-        await _close(self._writer)
+        await close_writer(self._writer)
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
+async def close_writer(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection and waits until it is; a broken one is no error."""
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -2,6 +2,7 @@
 
 GET /logs/{namespace}/{pod}/{container}?follow&tailLines&...   text as it comes
 GET /exec/{namespace}/{pod}/{container}?command=&stdin&stdout&stderr&tty   WebSocket
+GET /portforward/{namespace}/{pod}?port=                       WebSocket of plain bytes
 GET /healthz
 """
 
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from cilia.lab.kubelet import launch
 from cilia.lab.kubelet.execution import PROTOCOLS, Session, Streams
+from cilia.lab.kubelet.forwarding import connect_inside, copy
 from cilia.lab.kubelet.logs import parse_options, read_log
 from cilia.lab.kubelet.tracked import Tracked
 from cilia.lab.kubelet.worker import Worker
@@ -88,14 +90,28 @@ class _Handlers:
         await Session(socket, wanted).run(worker.sandbox.shim, one.name, program)
         return socket
 
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        worker = self._worker(request)
+        port = request.query.get("port", "")
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise web.HTTPBadRequest(text=f"port is {port!r}; it must be 1 to 65535")
+        if worker.sandbox is None:
+            raise web.HTTPBadRequest(text=f"pod {worker.pod.name} is not running")
+        netns = worker.sandbox.record.attachment.netns
+        try:
+            channel = await connect_inside(netns, int(port))
+        except OSError as error:
+            text = f"port {port} of pod {worker.pod.name}: {error.strerror or error}"
+            raise web.HTTPBadRequest(text=text) from error
+        socket = web.WebSocketResponse(max_msg_size=0, protocols=PROTOCOLS)
+        await socket.prepare(request)
+        await copy(socket, channel)
+        return socket
+
     def _container(self, request: web.Request) -> tuple[Worker, Tracked]:
         place = request.match_info
-        worker = self._find(place["namespace"], place["pod"])
-        if worker is None:
-            raise web.HTTPNotFound(
-                text=f"pod {place['namespace']}/{place['pod']} is not on this node"
-            )
-        one = worker.find(place.get("container", ""))
+        worker = self._worker(request)
+        one = worker.find(place["container"])
         if one is None:
             raise web.HTTPBadRequest(
                 text=f"container {place['container']} is not valid for pod "
@@ -103,6 +119,13 @@ class _Handlers:
                 f"{', '.join(known.name for known in worker.tracked)}"
             )
         return worker, one
+
+    def _worker(self, request: web.Request) -> Worker:
+        namespace, pod = request.match_info["namespace"], request.match_info["pod"]
+        worker = self._find(namespace, pod)
+        if worker is None:
+            raise web.HTTPNotFound(text=f"pod {namespace}/{pod} is not on this node")
+        return worker
 
 
 @contextlib.asynccontextmanager
@@ -120,6 +143,7 @@ async def serve(path: Path, find: Find, state: Path) -> AsyncIterator[None]:
     app.router.add_get("/healthz", handlers.health)
     app.router.add_get(f"/logs/{place}", handlers.logs)
     app.router.add_get(f"/exec/{place}", handlers.execute)
+    app.router.add_get("/portforward/{namespace}/{pod}", handlers.forward)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     with contextlib.suppress(FileNotFoundError):

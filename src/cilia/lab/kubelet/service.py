@@ -10,7 +10,7 @@ from cilia.lab.kubelet import launch, sandbox
 from cilia.lab.kubelet.config import KubeletConfig
 from cilia.lab.kubelet.events import EventRecorder
 from cilia.lab.kubelet.node import NodeReporter, NodeServices
-from cilia.lab.kubelet.pod import Object, Pod, parse_pod
+from cilia.lab.kubelet.pod import Object, parse_pod
 from cilia.lab.kubelet.ports import Api
 from cilia.lab.kubelet.runtime import Spawner
 from cilia.lab.kubelet.sandbox import Sandbox
@@ -19,6 +19,8 @@ from cilia.lab.kubelet.worker import Worker
 from cilia.wire.kubernetes import Changed, Synced
 
 log = logging.getLogger(__name__)
+
+_AGAIN_S = 5.0
 
 
 class Kubelet:
@@ -117,21 +119,28 @@ class Kubelet:
             return
         worker = Worker(self._services, pod, self._adopted.pop(uid, None))
         self._workers[uid] = worker
-        group.create_task(self._work(uid, worker, pod))
+        group.create_task(self._work(uid, worker))
 
-    async def _work(self, uid: str, worker: Worker, pod: Pod) -> None:
+    async def _work(self, uid: str, worker: Worker) -> None:
+        while not await self._work_once(worker):
+            await asyncio.sleep(_AGAIN_S)
+            failed, worker = worker, Worker(self._services, worker.pod, worker.sandbox)
+            self._workers[uid] = worker
+            if failed.is_gone:
+                worker.remove()
+        self._workers.pop(uid, None)
+
+    async def _work_once(self, worker: Worker) -> bool:
+        """Runs a worker; False: it failed."""
         try:
             await worker.run()
         except Exception:
             # The boundary of one pod: what breaks it must not stop the others.
-            log.exception("pod worker failed", extra={"pod": pod.name})
-            self._events.record(
-                {"kind": "Pod", "namespace": pod.metadata.namespace, "name": pod.metadata.name,
-                 "uid": uid},
-                "FailedSync", "the kubelet failed on this pod; its log says why", warning=True,
-            )  # fmt: skip
-        finally:
-            self._workers.pop(uid, None)
+            log.exception("pod worker failed", extra={"pod": worker.pod.name})
+            text = "the kubelet failed on this pod and begins anew; its log says why"
+            worker.report("FailedSync", text, warning=True)
+            return False
+        return True
 
     def _drop(self, uid: str) -> None:
         worker = self._workers.get(uid)

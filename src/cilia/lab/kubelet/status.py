@@ -23,6 +23,22 @@ def rfc3339(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
 
 
+def pod_reference(pod: Pod, tracked: Tracked | None) -> Object:
+    """What an event about a pod, or about one of its containers, is about."""
+    meta = pod.metadata
+    out = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+    }
+    if tracked is not None:
+        field = "initContainers" if tracked.is_init else "containers"
+        out["fieldPath"] = f"spec.{field}{{{tracked.name}}}"
+    return out
+
+
 def container_status(tracked: Tracked) -> Object:
     """One entry of containerStatuses."""
     out: Object = {

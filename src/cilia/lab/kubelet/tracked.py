@@ -112,6 +112,39 @@ def init_done(tracked: list[Tracked]) -> bool:
     )
 
 
+def due(tracked: list[Tracked], policy: str) -> list[Tracked]:
+    """The containers whose turn it is, that do not run and should.
+
+    Those that have ended for good are marked as waiting for nothing.
+    """
+    if init_failed(tracked, policy):
+        return []
+    if any(not one.is_init and one.last for one in tracked) or init_done(tracked):
+        candidates = [one for one in tracked if not one.is_init or one.is_sidecar]
+    else:
+        candidates = _first_inits(tracked)
+    out = []
+    for one in candidates:
+        if one.is_running:
+            continue
+        if will_restart(one, policy):
+            out.append(one)
+        else:
+            one.waiting = ("", "")
+    return out
+
+
+def _first_inits(tracked: list[Tracked]) -> list[Tracked]:
+    """Init containers up to the first that has not done its part."""
+    out = []
+    for one in tracked:
+        if one.is_init:
+            out.append(one)
+            if not (one.started if one.is_sidecar else one.has_completed):
+                break
+    return out
+
+
 def phase(tracked: list[Tracked], policy: str) -> str:
     """The pod's phase."""
     if init_failed(tracked, policy):

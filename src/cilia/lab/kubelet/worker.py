@@ -17,6 +17,7 @@ import time
 from cilia.lab.images import UnknownImage
 from cilia.lab.kubelet import launch, sandbox
 from cilia.lab.kubelet.cni import CniError
+from cilia.lab.kubelet.ending import Ending
 from cilia.lab.kubelet.environment import BadConfiguration
 from cilia.lab.kubelet.node import NodeServices
 from cilia.lab.kubelet.pod import Pod
@@ -26,21 +27,20 @@ from cilia.lab.kubelet.runtime import RuntimeRefused, ShimGone, close_all
 from cilia.lab.kubelet.sandbox import Sandbox
 from cilia.lab.kubelet.shim.container import ContainerState
 from cilia.lab.kubelet.starter import Starter
-from cilia.lab.kubelet.status import pod_status
+from cilia.lab.kubelet.status import pod_reference, pod_status
 from cilia.lab.kubelet.tracked import (
     Tracked,
-    init_done,
-    init_failed,
+    due,
     next_backoff,
     phase,
     will_restart,
 )
 from cilia.lab.kubelet.watcher import ProbeWatch
 from cilia.model.errors import CiliaError
+from cilia.wire.kubernetes import ApiError, ApiUnreachable
 
 log = logging.getLogger(__name__)
 
-_LATER_S = 5.0
 _MAX_SANDBOX_BACKOFF_S = 10.0
 
 
@@ -51,6 +51,7 @@ class Worker:
         pod: The pod as the API server last had it.
         sandbox: Its sandbox, when it has one.
         tracked: Its containers, init containers first.
+        changed: Set when something happened that the loop must look at.
     """
 
     def __init__(self, services: NodeServices, pod: Pod, adopted: Sandbox | None) -> None:
@@ -66,15 +67,15 @@ class Worker:
         if pod.spec.init_containers:
             for one in self.tracked:
                 one.waiting = ("PodInitializing", "")
-        self._wake = asyncio.Event()
+        self.changed = asyncio.Event()
         self._gone = False
         self._grace: float | None = None
         self._sandbox_attempts = 0
         self._sandbox_died = False
         self._sandbox_backoff = 0.0
         self._sandbox_due = 0.0
-        self._publisher = Publisher(services.api, self._on_missing)
-        self._starter = Starter(services, self._event)
+        self._publisher = Publisher(services.api, self.remove)
+        self._starter = Starter(services, self.report)
         self._restore()
 
     # What others tell it
@@ -83,12 +84,17 @@ class Worker:
         """Takes in the pod's new object."""
         self.pod = pod
         self._publisher.note(pod.status)
-        self._wake.set()
+        self.changed.set()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the API server does not have the pod any more."""
+        return self._gone
 
     def remove(self) -> None:
         """Takes in that the pod is no longer at the API server."""
         self._gone = True
-        self._wake.set()
+        self.changed.set()
 
     def find(self, container: str) -> Tracked | None:
         """The container of that name; the only one for an empty name."""
@@ -103,18 +109,18 @@ class Worker:
         """Returns when the pod is gone, here and at the API server."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self._probes = ProbeWatch(group, self._execute, self._on_probe, self._event)
+            self._probes = ProbeWatch(group, self.execute, self._on_probe, self.report)
             publishing = group.create_task(self._publisher.run(self.pod.path))
             try:
                 if self._adopt:
                     await self._follow()
                 while not (self._gone or self.pod.metadata.deletion_timestamp):
-                    self._wake.clear()
+                    self.changed.clear()
                     pause = await self._step()
                     self._publish()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(pause):
-                            await self._wake.wait()
+                            await self.changed.wait()
                 await self._end()
             finally:
                 self._probes.stop_all()
@@ -138,40 +144,13 @@ class Worker:
             pause = await self._make_sandbox()
             if pause is not None:
                 return pause
-        self._check_running()
-        pauses = [await self._start(one) for one in self._due()]
+        address = self.sandbox.record.ips[0] if self.sandbox and self.sandbox.record.ips else ""
+        for one in self.tracked:
+            if one.is_running:
+                self._probes.ensure(one, address)
+        pauses = [await self._start(one) for one in due(self.tracked, policy)]
         known = [pause for pause in pauses if pause is not None]
         return min(known, default=None)
-
-    def _due(self) -> list[Tracked]:
-        """The containers whose turn it is and that do not run."""
-        policy = self.pod.spec.restart_policy
-        if init_failed(self.tracked, policy):
-            return []
-        if any(not one.is_init and one.last for one in self.tracked) or init_done(self.tracked):
-            candidates = [one for one in self.tracked if not one.is_init or one.is_sidecar]
-        else:
-            candidates = []
-            for one in self.tracked:
-                if one.is_init:
-                    candidates.append(one)
-                    if not (one.started if one.is_sidecar else one.has_completed):
-                        break
-        out = []
-        for one in candidates:
-            if one.is_running:
-                continue
-            if will_restart(one, policy):
-                out.append(one)
-            else:
-                one.waiting = ("", "")
-        return out
-
-    def _check_running(self) -> None:
-        for one in self.tracked:
-            if one.is_running and self.sandbox is not None:
-                address = self.sandbox.record.ips[0] if self.sandbox.record.ips else ""
-                self._probes.ensure(one, address)
 
     # Sandbox
 
@@ -188,7 +167,7 @@ class Worker:
                 _MAX_SANDBOX_BACKOFF_S,
             )
             message = f"Failed to create pod sandbox: {error}"
-            self._event("FailedCreatePodSandBox", message, warning=True)
+            self.report("FailedCreatePodSandBox", message, warning=True)
             log.warning("no sandbox", extra={"pod": self.pod.name, "error": str(error)})
             self._sandbox_due = time.monotonic() + self._sandbox_backoff
             return self._sandbox_backoff
@@ -213,7 +192,7 @@ class Worker:
             await followed.shim.follow()
             if self.sandbox is followed:
                 self._sandbox_died = True
-                self._wake.set()
+                self.changed.set()
 
         self._group.create_task(follow())
 
@@ -222,7 +201,7 @@ class Worker:
         self._sandbox_died = False
         if lost is None:
             return
-        self._event(
+        self.report(
             "SandboxChanged", f"Pod sandbox changed, it will be killed and re-created: {why}"
         )
         self._probes.stop_all()
@@ -254,18 +233,16 @@ class Worker:
         except UnknownImage as error:
             return self._refuse_image(one, str(error))
         except BadConfiguration as error:
-            self._event("Failed", f"Error: {error}", one, warning=True)
+            self.report("Failed", f"Error: {error}", one, warning=True)
             return self._postpone(one, "CreateContainerConfigError", str(error))
         except RuntimeRefused as error:
-            self._event("Failed", f"Error: failed to start container: {error}", one, warning=True)
+            self.report("Failed", f"Error: failed to start container: {error}", one, warning=True)
             return self._postpone(one, "RunContainerError", str(error))
         except (CiliaError, OSError) as error:
             return self._postpone(one, "CreateContainerError", str(error))
         self._note(state)
-        if not one.is_running:
-            return 0.0
-        self._probes.ensure(one, self.sandbox.record.ips[0] if self.sandbox.record.ips else "")
-        return None
+        # Again at once: its probes are to begin, or it has ended already.
+        return 0.0
 
     def _postpone(self, one: Tracked, reason: str, message: str) -> float:
         one.backoff = min(max(one.backoff * 2, self._config.backoff_s), self._config.max_backoff_s)
@@ -276,18 +253,18 @@ class Worker:
     def _refuse_image(self, one: Tracked, message: str) -> float:
         image = one.container.image
         if one.waiting[0] not in ("ErrImagePull", "ImagePullBackOff"):
-            self._event("Failed", f'Failed to pull image "{image}": {message}', one, warning=True)
-            self._event("Failed", "Error: ErrImagePull", one, warning=True)
+            self.report("Failed", f'Failed to pull image "{image}": {message}', one, warning=True)
+            self.report("Failed", "Error: ErrImagePull", one, warning=True)
             # Shown for a moment, as a kubelet does, so that scripts that wait for it see it.
             return self._postpone(one, "ErrImagePull", message)
-        self._event("BackOff", f'Back-off pulling image "{image}"', one)
+        self.report("BackOff", f'Back-off pulling image "{image}"', one)
         return self._postpone(
             one, "ImagePullBackOff", f'Back-off pulling image "{image}": {message}'
         )
 
     def _on_exit(self, state: ContainerState) -> None:
         self._note(state)
-        self._wake.set()
+        self.changed.set()
 
     def _note(self, state: ContainerState) -> None:
         one = self.find(state["name"])
@@ -309,7 +286,7 @@ class Worker:
             if one.backoff:
                 text = f"back-off {one.backoff:g}s restarting failed container={one.name}"
                 one.waiting = ("CrashLoopBackOff", f"{text} pod={self.pod.metadata.name}")
-                self._event("BackOff", f"Back-off restarting failed container {one.name}", one,
+                self.report("BackOff", f"Back-off restarting failed container {one.name}", one,
                             warning=True)  # fmt: skip
 
     def _on_probe(self, one: Tracked, kind: str, good: bool) -> None:
@@ -319,9 +296,9 @@ class Worker:
             one.started = True
         elif not good:
             text = f"Container {one.name} failed {kind} probe, will be restarted"
-            self._event("Killing", text, one)
+            self.report("Killing", text, one)
             self._group.create_task(self._kill(one, self.pod.spec.termination_grace_period_seconds))
-        self._wake.set()
+        self.changed.set()
 
     async def _kill(self, one: Tracked, grace: float) -> None:
         victim = one.last
@@ -335,7 +312,7 @@ class Worker:
             if one.is_running and one.last == victim:
                 await self.sandbox.shim.signal(one.name, signal.SIGKILL)
 
-    async def _execute(self, one: Tracked, command: list[str]) -> tuple[int, str]:
+    async def execute(self, one: Tracked, command: list[str]) -> tuple[int, str]:
         """Runs a command in a container: exit code and output."""
         if self.sandbox is None:
             raise ShimGone(f"pod {self.pod.name} has no sandbox")
@@ -357,65 +334,29 @@ class Worker:
         finally:
             await running.close()
 
-    # The end
-
-    async def _end(self) -> None:
-        """Stops everything and lets the API server forget the pod."""
-        await self._stop_containers()
-        self._publish()
-        await self._release()
-        state, uid = self._config.site.state, self.pod.metadata.uid
-        if not self._gone:
-            await self._publisher.flush(self.pod.path)
-            await self._publisher.delete(self.pod)
-        shutil.rmtree(launch.log_folder(state, self.pod, ""), ignore_errors=True)
-        shutil.rmtree(launch.volume_folder(state, uid).parent, ignore_errors=True)
-
-    async def _stop_containers(self) -> None:
-        began = time.monotonic()
-        running = [one for one in self.tracked if one.is_running]
-        self._probes.stop_all()
-        for one in running:
-            self._event("Killing", f"Stopping container {one.name}", one)
-        if self.sandbox is None:
-            return
-        with contextlib.suppress(ShimGone):
-            for one in running:
-                await self._pre_stop(one)
-                await self.sandbox.shim.signal(one.name, signal.SIGTERM)
-            while any(one.is_running for one in running):
-                left = began + self._grace_seconds() - time.monotonic()
-                if left <= 0:
-                    break
-                self._wake.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left):
-                        await self._wake.wait()
-            for one in running:
-                if one.is_running:
-                    await self.sandbox.shim.signal(one.name, signal.SIGKILL)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LATER_S):
-                    while any(one.is_running for one in running):
-                        self._wake.clear()
-                        await self._wake.wait()
-
-    async def _pre_stop(self, one: Tracked) -> None:
-        hook = one.container.lifecycle.pre_stop if one.container.lifecycle else None
-        command = (hook or {}).get("exec", {}).get("command")
-        if not command:
-            return
-        try:
-            async with asyncio.timeout(self._grace_seconds()):
-                await self._execute(one, command)
-        except (TimeoutError, CiliaError, OSError) as error:
-            self._event("FailedPreStopHook", f"PreStopHook failed: {error}", one, warning=True)
-
-    def _grace_seconds(self) -> float:
+    def grace_seconds(self) -> float:
+        """How long its containers may take to end."""
         if self._gone:
             return 0.0
         asked = self.pod.metadata.deletion_grace_period_seconds
         return float(self.pod.spec.termination_grace_period_seconds if asked is None else asked)
+
+    # The end
+
+    async def _end(self) -> None:
+        """Stops everything and lets the API server forget the pod."""
+        self._probes.stop_all()
+        await Ending(self).stop()
+        self._publish()
+        await self._release()
+        state, uid = self._config.site.state, self.pod.metadata.uid
+        if not self._gone:
+            # Who waits for the pod to be gone may look at how it ended.
+            with contextlib.suppress(ApiError, ApiUnreachable):
+                await self._publisher.flush(self.pod.path)
+            await self._publisher.delete(self.pod)
+        shutil.rmtree(launch.log_folder(state, self.pod, ""), ignore_errors=True)
+        shutil.rmtree(launch.volume_folder(state, uid).parent, ignore_errors=True)
 
     # Status
 
@@ -448,21 +389,9 @@ class Worker:
         )
         self._publisher.publish(status)
 
-    def _on_missing(self) -> None:
-        self.remove()
-
-    def _event(
+    def report(
         self, reason: str, message: str, one: Tracked | None = None, *, warning: bool = False
     ) -> None:
-        meta = self.pod.metadata
-        subject = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": meta.namespace,
-            "name": meta.name,
-            "uid": meta.uid,
-        }
-        if one is not None:
-            field = "initContainers" if one.is_init else "containers"
-            subject["fieldPath"] = f"spec.{field}{{{one.name}}}"
+        """Notes an event about the pod, or about one of its containers."""
+        subject = pod_reference(self.pod, one)
         self._services.events.record(subject, reason, message, warning=warning)

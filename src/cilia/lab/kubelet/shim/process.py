@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import socket
+import struct
 import termios
 from collections.abc import Callable
 from typing import NoReturn, TypedDict
@@ -16,6 +17,8 @@ from typing import NoReturn, TypedDict
 from cilia.lab.kubelet.shim import linux
 from cilia.lab.kubelet.shim.rootfs import RootSpec, enter_root
 
+_TIOCGPTN = 0x80045430
+_TIOCSPTLCK = 0x40045431
 # Python ignores these for itself; a program that inherits that never notices a broken pipe.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -42,7 +45,8 @@ def spawn(prepare: Callable[[], None], program: ProgramSpec, stdio: tuple[int, i
         prepare: Runs in the child, before its descriptors are replaced.
         program: What to execute.
         stdio: Descriptors for its input, output and errors; still open afterwards.
-        tty: Make the input its controlling terminal.
+        tty: `stdio` is a socket instead: the master of a new terminal is sent on it,
+            and the terminal becomes all three, and the controlling one.
 
     Returns:
         The child's number in this PID namespace.
@@ -86,6 +90,8 @@ def _become(prepare: Callable[[], None], program: ProgramSpec, stdio: tuple[int,
         for number in _IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)
         prepare()
+        if tty:
+            stdio = _open_terminal(stdio[0])
         _take_stdio(stdio)
         if tty:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -97,6 +103,20 @@ def _become(prepare: Callable[[], None], program: ProgramSpec, stdio: tuple[int,
         os.write(tell, text.encode() or b"unknown reason")
     finally:
         os._exit(127)
+
+
+def _open_terminal(back: int) -> tuple[int, int, int]:
+    """Opens a terminal of the container's own devpts; sends its master back.
+
+    Source: man pages pts(4), ioctl_tty(2).
+    """
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, b"\0" * 4))[0]
+    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
+    with socket.socket(fileno=os.dup(back)) as channel:
+        socket.send_fds(channel, [b"tty"], [master])
+    return slave, slave, slave
 
 
 def _take_stdio(stdio: tuple[int, int, int]) -> None:
