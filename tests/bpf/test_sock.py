@@ -36,10 +36,10 @@ HOOKS = {
 
 CLIENT = """
 import json, socket, sys
-kind, family, address, port, times = json.loads(sys.argv[1])
+kind, family, address, port, times, protocol = json.loads(sys.argv[1])
 kind, answers = getattr(socket, kind), []
 for _ in range(times):
-    with socket.socket(family, kind) as one:
+    with socket.socket(family, kind, protocol) as one:
         one.settimeout(10)
         try:
             if sys.argv[2] == "connect":
@@ -132,11 +132,19 @@ class Sockets:
         assert self.server.stdout.readline() == "ready\n"
 
     def ask(
-        self, how: str, kind: str, address: str, port: int = 80, *, times: int = 1, family: int = 0
+        self,
+        how: str,
+        kind: str,
+        address: str,
+        port: int = 80,
+        *,
+        times: int = 1,
+        protocol: int = 0,
     ) -> list[dict[str, Any]]:
         """What clients get who connect, or send without connecting, to an address."""
-        family = family or (socket.AF_INET6 if ":" in address else socket.AF_INET)
-        words = self.python(CLIENT, json.dumps([kind, family, address, port, times]), how)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        plan = json.dumps([kind, family, address, port, times, protocol])
+        words = self.python(CLIENT, plan, how)
         done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
         answers: list[dict[str, Any]] = json.loads(done.stdout)
         return answers
@@ -201,6 +209,16 @@ def test_connect_reaches_a_backend_and_shows_the_frontend(
     (answer,) = sockets.ask("connect", "SOCK_STREAM", frontend)
     assert answer["text"] == f"{plain(backend)} 8080"
     assert answer["peer"] == [frontend, 80]
+
+
+@pytest.mark.parametrize(("frontend", "backend"), FRONTENDS)
+def test_multipath_tcp_uses_the_services_of_tcp(
+    sockets: Sockets, frontend: str, backend: str
+) -> None:
+    sockets.serve(("SOCK_STREAM", plain(backend), 8080))
+    sockets.add_service(plain(frontend), TCP, (plain(backend), 8080, ACTIVE))
+    (answer,) = sockets.ask("connect", "SOCK_STREAM", frontend, protocol=socket.IPPROTO_MPTCP)
+    assert answer["text"] == f"{plain(backend)} 8080"
 
 
 @pytest.mark.parametrize(("frontend", "backend"), FRONTENDS)
