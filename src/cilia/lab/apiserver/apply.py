@@ -124,11 +124,18 @@ def apply_patch(
     owners = _owners(old)
     if not owners:
         owners[Owner(BEFORE, "Update", "")] = tracked(old, schema, "")
-    _resolve_conflicts(owners, owner, wanted, (old, config, schema), options)
     merged = merge(old, config, schema)
+    changed = {
+        path
+        for path in wanted
+        if not path[-1].startswith("k:")
+        and value_at(old, schema, path) != value_at(merged, schema, path)
+    }
+    _resolve_conflicts(owners, owner, changed, config["apiVersion"], force=options.force)
+    present = field_set(merged, schema)
     others = set().union(*(paths for other, paths in owners.items() if other != owner))
     dropped = owners.get(owner, set()) - wanted - others
-    for path in sorted(dropped, key=len, reverse=True):
+    for path in sorted(dropped & present, key=len, reverse=True):
         if not any(other[: len(path)] == path for other in others | wanted):
             merged = remove(merged, schema, path)
     owners[owner] = wanted
@@ -136,24 +143,17 @@ def apply_patch(
 
 
 def _resolve_conflicts(
-    owners: Owners,
-    owner: Owner,
-    wanted: set[FieldPath],
-    values: tuple[Json, Json, Json],
-    options: WriteOptions,
+    owners: Owners, owner: Owner, changed: set[FieldPath], api_version: str, *, force: bool
 ) -> None:
-    """Takes differing fields over, or refuses to."""
-    old, config, schema = values
+    """Takes the fields that change over from their owners, or refuses to."""
     conflicts = [
         (other, path)
         for other, paths in owners.items()
         if other != owner
-        for path in sorted(paths & wanted)
-        if not path[-1].startswith("k:")
-        and value_at(old, schema, path) != value_at(config, schema, path)
+        for path in sorted(paths & changed)
     ]
-    if conflicts and not options.force:
-        raise _conflict(conflicts, config["apiVersion"])
+    if conflicts and not force:
+        raise _conflict(conflicts, api_version)
     for other, path in conflicts:
         owners[other].discard(path)
 

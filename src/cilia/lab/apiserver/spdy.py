@@ -41,7 +41,7 @@ DICTIONARY = (
 """The preset dictionary of header compression (draft, section 2.6.10.1)."""
 
 _CONTROL = 0x80030000
-SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY = 1, 2, 3, 6, 7
+SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY, HEADERS = 1, 2, 3, 6, 7, 8
 FIN = 1
 MAX_FRAME_BYTES = 1 << 20
 MAX_HEADER_BYTES = 1 << 16
@@ -129,6 +129,9 @@ class Decoder:
         if kind == SYN_STREAM:
             (stream,) = struct.unpack_from(">I", body)
             return Opened(stream & 0x7FFFFFFF, self._headers(body[10:]), bool(flags & FIN))
+        if kind in (SYN_REPLY, HEADERS):
+            # Of no interest, but the compression state must see every header block.
+            self._headers(body[4:])
         if kind == RST_STREAM:
             return Reset(struct.unpack_from(">I", body)[0] & 0x7FFFFFFF)
         if kind == PING:

@@ -89,7 +89,10 @@ class Store:
             item = decode(body)
             key = (resource, namespace, item["metadata"]["name"])
             change = Change(revision, resource, kind, namespace, item, latest.get(key))
-            latest[key] = item
+            if kind == "DELETED":
+                latest.pop(key, None)
+            else:
+                latest[key] = item
             self._history.append(change)
             self.revision = max(self.revision, revision)
 

@@ -160,6 +160,9 @@ class Watch:
             revision = {"resourceVersion": str(change.revision)}
             last = change.previous | {"metadata": change.previous["metadata"] | revision}
             return self._event("DELETED", last)
+        if change.type == "MODIFIED" and change.previous is None:
+            # What it was is forgotten: the client may know it.
+            return self._event("DELETED", change.object)
         return b""
 
     def _event(self, kind: str, item: Json) -> bytes:
