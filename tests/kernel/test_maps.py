@@ -60,6 +60,17 @@ def test_single_rows() -> None:
         assert not one.delete(keys[0])
 
 
+def test_some_rows_of_many() -> None:
+    keys, values = rows(20)
+    with make(MapKind.HASH) as one:
+        one.put(keys[::2], values[::2])
+        there, found = one.lookup_many(keys)
+        assert there.tolist() == [True, False] * 10
+        assert found[there].tobytes() == values[::2].tobytes()
+        assert not found[~there]["packets"].any()
+        assert one.lookup_many(keys[:0])[1].shape == (0,)
+
+
 @pytest.mark.parametrize("kind", [MapKind.HASH, MapKind.LPM_TRIE])
 def test_a_full_map_says_its_name_its_size_and_what_went_in(kind: MapKind) -> None:
     keys, values = rows(20)

@@ -3,12 +3,10 @@
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from cilia.datapath import loader
 from cilia.datapath.attach import Attacher, pod_plan
 from cilia.datapath.maps.conntrack import ConntrackMap
-from cilia.datapath.maps.endpoints import EndpointEntry, EndpointMap
+from cilia.datapath.maps.endpoints import EndpointEntry, EndpointMap, EndpointVerdict
 from cilia.datapath.maps.nat import NatMap
 from cilia.endpoint.ports import Assignment
 from cilia.endpoint.store import EndpointRecord
@@ -49,23 +47,20 @@ class PodKernel:
 
     def assign(self, assignments: Mapping[int, Assignment], identities: Mapping[int, int]) -> None:
         """Opens pods: ifindex -> what policy says, ifindex -> identity. One batch."""
-        entries = []
-        for ifindex, one in assignments.items():
-            entry = self.rows.read(ifindex)
-            if entry is not None:
-                entries.append(
-                    msgspec.structs.replace(
-                        entry,
-                        identity=identities[ifindex],
-                        policy=one.policy,
-                        generation=one.generation,
-                        ready=True,
-                        ingress_enforced=one.ingress_enforced,
-                        egress_enforced=one.egress_enforced,
-                        audit=one.audit,
-                    )
+        self.rows.open(
+            [
+                EndpointVerdict(
+                    ifindex=ifindex,
+                    identity=identities[ifindex],
+                    policy=one.policy,
+                    generation=one.generation,
+                    ingress_enforced=one.ingress_enforced,
+                    egress_enforced=one.egress_enforced,
+                    audit=one.audit,
                 )
-        self.rows.write(entries)
+                for ifindex, one in assignments.items()
+            ]
+        )
 
     def remove(self, record: EndpointRecord) -> None:
         """Takes the pod's row and link away, then what connections left behind."""

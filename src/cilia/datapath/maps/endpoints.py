@@ -46,6 +46,20 @@ class EndpointEntry(msgspec.Struct, frozen=True):
         return [layout.encode_address(one) for one in (self.v4, self.v6) if one is not None]
 
 
+class EndpointVerdict(msgspec.Struct, frozen=True):
+    """What policy says of one pod."""
+
+    ifindex: int
+    identity: int
+    policy: int
+    generation: int
+    ingress_enforced: bool
+    egress_enforced: bool
+    audit: bool
+    ready: bool = True
+
+
+_NOBODY = np.void(layout.NO_ADDRESS)
 _FLAGS = {
     "ready": "ENDPOINT_READY",
     "ingress_enforced": "ENDPOINT_INGRESS_ENFORCED",
@@ -62,10 +76,12 @@ def encode(entries: Sequence[EndpointEntry]) -> np.ndarray[Any, Any]:
         row["mac"], row["host_mac"] = layout.encode_mac(one.mac), layout.encode_mac(one.host_mac)
         for field in ("id", "identity", "ifindex", "policy", "generation"):
             row[field] = getattr(one, field)
-        row["flags"] = sum(
-            layout.constant(flag) for field, flag in _FLAGS.items() if getattr(one, field)
-        )
+        row["flags"] = _flags(one)
     return rows
+
+
+def _flags(one: EndpointEntry | EndpointVerdict) -> int:
+    return sum(layout.constant(flag) for field, flag in _FLAGS.items() if getattr(one, field))
 
 
 def decode(row: Any) -> EndpointEntry:
@@ -104,14 +120,21 @@ class EndpointMap:
         Raises:
             MapFullError: The node has more pods than the map has rows.
         """
-        if not entries:
-            return
-        rows = encode(entries)
-        addresses = [one.addresses for one in entries]
-        repeats = [len(one) for one in addresses]
-        keys = np.frombuffer(b"".join(b"".join(one) for one in addresses), "V16")
+        self._put(encode(entries))
+
+    def _put(self, rows: np.ndarray[Any, Any]) -> None:
         self._by_ifindex.put(rows["ifindex"].copy(), rows)
-        self._by_address.put(keys, np.repeat(rows, repeats))
+        for family in ("v4", "v6"):
+            have = rows[rows[family] != _NOBODY]
+            self._by_address.put(have[family].copy(), have)
+
+    def open(self, verdicts: Sequence[EndpointVerdict]) -> None:
+        """Lets policy judge these pods from now on: one batch. Pods without a row are left out."""
+        found, rows = self._by_ifindex.lookup_many([one.ifindex for one in verdicts])
+        for field in ("identity", "policy", "generation"):
+            rows[field] = [getattr(one, field) for one in verdicts]
+        rows["flags"] = [_flags(one) for one in verdicts]
+        self._put(rows[found])
 
     def read(self, ifindex: int) -> EndpointEntry | None:
         """The row of a host-side interface."""
