@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +104,8 @@ def test_a_crashing_container_is_restarted_with_back_off(play) -> None:
         assert lab.pod("one")["status"]["phase"] == "Running"
         await lab.wait(lambda: "BackOff" in lab.reasons(), "event")
         assert await lab.logs("one", previous="true") == "run\n"
+        await lab.wait(lambda: status_of(lab.pod("one"))["restartCount"] >= 4, "restarts")
+        assert len(list((lab.folder / "state" / "log" / "pods").glob("*/c/*.log"))) == 2
 
     play(scenario)
 
@@ -335,3 +339,46 @@ def test_several_containers_share_the_network(play) -> None:
         await lab.wait_log("one", "public information")
 
     play(scenario)
+
+
+def test_our_own_tools_serve_where_the_host_has_none(play, monkeypatch) -> None:
+    monkeypatch.setattr("cilia.lab.kubelet.starter.host_program", lambda name: None)
+
+    async def scenario(lab: Lab) -> None:
+        probe = {"tcpSocket": {"port": 8080}}
+        await lab.run_pod(
+            "one", {"name": "c", "image": "cilium/json-mock", "readinessProbe": probe}
+        )
+        await lab.wait_running("one")
+        for command in ("curl -s localhost:8080/public", "wget -qO- localhost:8080/public"):
+            code, out, _ = await lab.exec("one", *command.split())
+            assert (code, b"public information" in out) == (0, True), command
+        assert (await lab.exec("one", "nc", "-z", "-w2", "127.0.0.1", "8080"))[0] == 0
+        assert (await lab.exec("one", "nslookup", "localhost"))[0] == 0
+        _, out, _ = await lab.exec("one", "curl", "--version")
+        assert b"cilia lab" in out
+
+    play(scenario)
+
+
+def test_pods_start_again_after_the_helper_died(play) -> None:
+    async def scenario(lab: Lab) -> None:
+        await lab.run_pod("one", shell("sleep 1000"))
+        await lab.wait_running("one")
+        helpers = [pid for pid in os.listdir("/proc") if pid.isdecimal() and _is_helper(pid)]
+        assert len(helpers) == 1
+        os.kill(int(helpers[0]), signal.SIGKILL)
+        await lab.run_pod("two", shell("sleep 1000"))
+        await lab.wait_running("two")
+
+    play(scenario)
+
+
+def _is_helper(pid: str) -> bool:
+    """Whether a process is the sandbox helper of the kubelet in this process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+    return f"PPid:\t{os.getpid()}\n" in status and "shim.spawner" in command

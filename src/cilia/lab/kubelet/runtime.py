@@ -73,8 +73,10 @@ class Spawner:
                 raise RuntimeRefused("the sandbox helper was not started")
             self._writer.write(json.dumps(request).encode() + b"\n")
             line = await self._reader.readline()
-        if not line:
-            raise RuntimeRefused("make a sandbox: the helper process ended; restart the kubelet")
+            if not line:
+                await self.stop()
+                await self.start()
+                raise RuntimeRefused("make a sandbox: the helper process had ended; it is back")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise RuntimeRefused(f"make a sandbox: {reply['error']}")

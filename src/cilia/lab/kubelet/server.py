@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -23,7 +23,7 @@ from cilia.lab.kubelet.tracked import Tracked
 from cilia.lab.kubelet.worker import Worker
 from cilia.model.errors import InvalidValue
 
-Find = Callable[[str, str], Worker | None]
+Find = Callable[[str, str], Awaitable[Worker | None]]
 
 
 class _Handlers:
@@ -35,7 +35,7 @@ class _Handlers:
         return web.Response(text="ok")
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
-        worker, one = self._container(request)
+        worker, one = await self._container(request)
         try:
             options = parse_options(request.query, time.time())
         except InvalidValue as error:
@@ -67,7 +67,7 @@ class _Handlers:
         return answer
 
     async def execute(self, request: web.Request) -> web.StreamResponse:
-        worker, one = self._container(request)
+        worker, one = await self._container(request)
         command = request.query.getall("command", [])
         if not command:
             raise web.HTTPBadRequest(text="exec: you must specify at least one command")
@@ -91,7 +91,7 @@ class _Handlers:
         return socket
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        worker = self._worker(request)
+        worker = await self._worker(request)
         port = request.query.get("port", "")
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise web.HTTPBadRequest(text=f"port is {port!r}; it must be 1 to 65535")
@@ -108,9 +108,9 @@ class _Handlers:
         await copy(socket, channel)
         return socket
 
-    def _container(self, request: web.Request) -> tuple[Worker, Tracked]:
+    async def _container(self, request: web.Request) -> tuple[Worker, Tracked]:
         place = request.match_info
-        worker = self._worker(request)
+        worker = await self._worker(request)
         one = worker.find(place["container"])
         if one is None:
             raise web.HTTPBadRequest(
@@ -120,9 +120,9 @@ class _Handlers:
             )
         return worker, one
 
-    def _worker(self, request: web.Request) -> Worker:
+    async def _worker(self, request: web.Request) -> Worker:
         namespace, pod = request.match_info["namespace"], request.match_info["pod"]
-        worker = self._find(namespace, pod)
+        worker = await self._find(namespace, pod)
         if worker is None:
             raise web.HTTPNotFound(text=f"pod {namespace}/{pod} is not on this node")
         return worker

@@ -1,6 +1,7 @@
 """The kubelet's service: connects the pods' source, the workers, the node and the socket."""
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from cilia.wire.kubernetes import Changed, Synced
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 5.0
+_SETTLE_S = 5.0
 
 
 class Kubelet:
@@ -33,9 +35,19 @@ class Kubelet:
         self._services = NodeServices(config, api, self._events, Spawner())
         self._adopted: dict[str, Sandbox] = {}
         self._workers: dict[str, Worker] = {}
+        self._synced = asyncio.Event()
 
-    def worker(self, namespace: str, name: str) -> Worker | None:
-        """The worker of a pod, by name."""
+    async def worker(self, namespace: str, name: str) -> Worker | None:
+        """The worker of a pod, by name; a kubelet that just came back looks first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await self._synced.wait()
+                found = self._find(namespace, name)
+                if found is not None:
+                    await found.settled.wait()
+        return self._find(namespace, name)
+
+    def _find(self, namespace: str, name: str) -> Worker | None:
         for worker in self._workers.values():
             meta = worker.pod.metadata
             if (meta.namespace, meta.name) == (namespace, name):
@@ -84,6 +96,7 @@ class Kubelet:
         ):
             if isinstance(change, Synced):
                 await self._sync(group, list(change.items))
+                self._synced.set()
             elif isinstance(change, Changed):
                 self._take(group, change.item)
             else:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from cilia.lab.images import find_image
@@ -65,12 +66,14 @@ class Starter:
         env = container_variables(container, pod, base, lookup, facts)
         volumes = materialise(pod, launch.volume_folder(state, pod.metadata.uid), lookup, facts)
         attempt = one.restarts + 1 if one.last is not None else one.restarts
+        logs = launch.log_folder(state, pod, container.name)
+        _forget_logs(logs, attempt - 1)
         request = launch.start_request(
             container,
             attempt,
             secrets.token_hex(32),
             sandbox.cgroup / container.name,
-            launch.log_folder(state, pod, container.name),
+            logs,
             launch.root(container, image, host_overlay(launch.MASKS, host_program), network,
                         volumes, sandbox.folder / "root"),
             launch.program(container, pod, image, env),
@@ -79,6 +82,13 @@ class Starter:
         started = await sandbox.shim.start(request)
         self._report("Started", f"Started container {container.name}", one)
         return started
+
+
+def _forget_logs(folder: Path, oldest: int) -> None:
+    """Removes the logs of runs before the one that `kubectl logs --previous` shows."""
+    for path in folder.glob("*.log*"):
+        if int(path.name.split(".")[0]) < oldest:
+            path.unlink(missing_ok=True)
 
 
 def pod_facts(ips: Sequence[str], host_ips: Sequence[str]) -> dict[str, str]:

@@ -51,6 +51,7 @@ class Worker:
         pod: The pod as the API server last had it.
         sandbox: Its sandbox, when it has one.
         tracked: Its containers, init containers first.
+        settled: Set once it knows what runs.
         changed: Set when something happened that the loop must look at.
     """
 
@@ -68,6 +69,7 @@ class Worker:
             for one in self.tracked:
                 one.waiting = ("PodInitializing", "")
         self.changed = asyncio.Event()
+        self.settled = asyncio.Event()
         self._gone = False
         self._grace: float | None = None
         self._sandbox_attempts = 0
@@ -114,6 +116,7 @@ class Worker:
             try:
                 if self._adopt:
                     await self._follow()
+                self.settled.set()
                 while not (self._gone or self.pod.metadata.deletion_timestamp):
                     self.changed.clear()
                     pause = await self._step()
