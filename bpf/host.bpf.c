@@ -6,7 +6,8 @@
  * pod is left alone, whatever it is.
  */
 #include "lib/forward.h"
-#include "lib/masquerade.h"
+#include "lib/masquerade_in.h"
+#include "lib/masquerade_out.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_HOST
