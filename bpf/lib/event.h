@@ -82,7 +82,7 @@ struct event_record {
 	__u8 icmp_code;
 	__u8 reason;   /* enum trace_reason */
 	__u8 match;   /* enum event_match */
-	__u8 direction;	/* of the policy that judged: enum policy_direction */
+	__u8 direction; /* of the policy that judged: enum policy_direction */
 	__u16 proxy_port;
 	__u16 line;   /* of the source that dropped it */
 	__u8 file;   /* enum source_file */
