@@ -11,6 +11,9 @@ import msgspec
 from cilia.model.errors import Conflict
 
 
+_LENGTH = 127
+
+
 class Holder(msgspec.Struct, frozen=True):
     """Who holds a lock."""
 
@@ -42,8 +45,8 @@ class ProcessLock:
             os.close(descriptor)
             raise Conflict(f"{self._what} runs already: {_describe(told)}; stop it first") from None
         holder = Holder(pid=os.getpid(), since=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+        # Always the same length, so that a reader sees one holder or the other.
+        os.pwrite(descriptor, msgspec.json.encode(holder).ljust(_LENGTH) + b"\n", 0)
         self._descriptor = descriptor
         return self
 
