@@ -71,8 +71,10 @@ class Spawner:
         async with self._turn:
             if self._reader is None or self._writer is None:
                 raise RuntimeRefused("the sandbox helper was not started")
-            self._writer.write(json.dumps(request).encode() + b"\n")
-            line = await self._reader.readline()
+            line = b""
+            with contextlib.suppress(ConnectionError):
+                self._writer.write(json.dumps(request).encode() + b"\n")
+                line = await self._reader.readline()
             if not line:
                 await self.stop()
                 await self.start()
