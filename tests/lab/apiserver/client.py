@@ -21,6 +21,7 @@ class Client:
     """One connection."""
 
     def __init__(self, api: ApiServerProcess, *, certificate: bool = True) -> None:
+        self.token = ""
         self._connection = http.client.HTTPSConnection(
             "127.0.0.1", api.port, context=context(api, certificate=certificate), timeout=30
         )
@@ -30,6 +31,8 @@ class Client:
     ) -> tuple[int, bytes]:
         """Status and body of an answer."""
         headers = {"Content-Type": kind} if body is not None else {}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()
         return answer.status, answer.read()

@@ -132,14 +132,24 @@ def apply_patch(
         and value_at(old, schema, path) != value_at(merged, schema, path)
     }
     _resolve_conflicts(owners, owner, changed, config["apiVersion"], force=options.force)
-    present = field_set(merged, schema)
-    others = set().union(*(paths for other, paths in owners.items() if other != owner))
-    dropped = owners.get(owner, set()) - wanted - others
-    for path in sorted(dropped & present, key=len, reverse=True):
-        if not any(other[: len(path)] == path for other in others | wanted):
-            merged = remove(merged, schema, path)
+    merged = _without_dropped(merged, schema, owners, owner, wanted)
     owners[owner] = wanted
     return merged, _entries(owners, old, config["apiVersion"])
+
+
+def _without_dropped(
+    merged: Json, schema: Json, owners: Owners, owner: Owner, wanted: set[FieldPath]
+) -> Json:
+    """The object without what its manager set before and nobody sets now."""
+    others: set[FieldPath] = set()
+    for other, paths in owners.items():
+        if other != owner:
+            others |= paths
+    dropped = owners.get(owner, set()) - wanted - others
+    for path in sorted(dropped & field_set(merged, schema), key=len, reverse=True):
+        if not any(other[: len(path)] == path for other in others | wanted):
+            merged = remove(merged, schema, path)
+    return merged
 
 
 def _resolve_conflicts(

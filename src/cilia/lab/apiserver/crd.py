@@ -20,16 +20,6 @@ def defined_resources(item: Json) -> list[Resource]:
         if not version.get("served"):
             continue
         subresources = version.get("subresources") or {}
-        columns = tuple(
-            Column(
-                name=column["name"],
-                type=column["type"],
-                path=column["jsonPath"],
-                description=column.get("description", ""),
-                priority=column.get("priority", 0),
-            )
-            for column in version.get("additionalPrinterColumns") or []
-        )
         made.append(
             Resource(
                 group=spec["group"],
@@ -42,7 +32,7 @@ def defined_resources(item: Json) -> list[Resource]:
                 categories=tuple(names.get("categories") or ()),
                 subresources=tuple(sorted(subresources)),
                 open_schema=(version.get("schema") or {}).get("openAPIV3Schema") or {},
-                columns=columns,
+                columns=_columns(version),
                 scale=subresources.get("scale"),
                 selectable=tuple(
                     field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or []
@@ -51,6 +41,19 @@ def defined_resources(item: Json) -> list[Resource]:
             )
         )
     return made
+
+
+def _columns(version: Json) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            name=column["name"],
+            type=column["type"],
+            path=column["jsonPath"],
+            description=column.get("description", ""),
+            priority=column.get("priority", 0),
+        )
+        for column in version.get("additionalPrinterColumns") or []
+    )
 
 
 def definition_causes(item: Json) -> list[Cause]:

@@ -36,34 +36,7 @@ def write_kubeconfig(
     if user:
         ensure_client(certificates, stem, user, ADMIN_GROUP)
 
-    def embedded(name: str) -> str:
-        return b64encode((certificates / name).read_bytes()).decode()
-
-    account = user or "kubernetes-admin"
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": cluster,
-        "clusters": [
-            {
-                "name": cluster,
-                "cluster": {
-                    "server": server_url,
-                    "certificate-authority-data": embedded(f"{CA}.crt"),
-                },
-            }
-        ],
-        "users": [
-            {
-                "name": account,
-                "user": {
-                    "client-certificate-data": embedded(f"{stem}.crt"),
-                    "client-key-data": embedded(f"{stem}.key"),
-                },
-            }
-        ],
-        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": account}}],
-    }
+    config = _document(server_url, certificates, cluster, user or "kubernetes-admin", stem)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".new")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -71,3 +44,25 @@ def write_kubeconfig(
         # JSON is YAML: kubectl and every YAML reader take it.
         file.write(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
     partial.replace(path)
+
+
+def _document(
+    server_url: str, certificates: Path, cluster: str, account: str, stem: str
+) -> dict[str, object]:
+    def embedded(name: str) -> str:
+        return b64encode((certificates / name).read_bytes()).decode()
+
+    authority = embedded(f"{CA}.crt")
+    credentials = {
+        "client-certificate-data": embedded(f"{stem}.crt"),
+        "client-key-data": embedded(f"{stem}.key"),
+    }
+    place = {"server": server_url, "certificate-authority-data": authority}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": cluster,
+        "clusters": [{"name": cluster, "cluster": place}],
+        "users": [{"name": account, "user": credentials}],
+        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": account}}],
+    }

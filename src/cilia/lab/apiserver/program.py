@@ -39,7 +39,9 @@ async def serve(config: ApiServerConfig) -> None:
     ensure_certificates(config.certificates, names)
     cluster = Cluster(config)
     sockets = [open_listener(listener) for listener in config.listeners]
-    server = web.Server(Server(cluster, config).handle, access_log=None)
+    # A watch or a log that is followed must end with its client.
+    handle = Server(cluster, config).handle
+    server = web.Server(handle, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_STOP_SECONDS)
     await runner.setup()
     try:

@@ -29,6 +29,8 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+# A kubelet registers its node with a status.
+_STATUS_AT_BIRTH = frozenset({"nodes"})
 _STATUS_METADATA = frozenset({"pods", "nodes"})
 
 
@@ -69,7 +71,7 @@ class Rest:
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         stamp_new(item, resource)
-        if "status" in resource.subresources:
+        if "status" in resource.subresources and resource.key not in _STATUS_AT_BIRTH:
             item.pop("status", None)
         self._complete(resource, item)
         validate(resource, item, None)
