@@ -23,6 +23,7 @@ from cilia.kernel.rtnetlink import (
     link,
     set_link,
 )
+from cilia.model.errors import NotFound
 from cilia.model.site import NodeSite
 
 HOST_DEVICE = "cilia_host"
@@ -166,7 +167,7 @@ def ensure_host_device(connection: NetlinkSocket, mtu: int) -> LinkRow:
         found = link(connection, HOST_DEVICE)
     other = link(connection, HOST_PEER)
     if found is None or other is None:
-        raise LookupError(f"{HOST_DEVICE} or {HOST_PEER} went away while it was set up")
+        raise NotFound(f"{HOST_DEVICE} or {HOST_PEER} went away while it was set up")
     for index in (found.index, other.index):
         connection.commit(disable_link_local(index), set_link(index, up=True, mtu=mtu))
     return found

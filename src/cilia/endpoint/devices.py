@@ -25,6 +25,7 @@ from cilia.kernel.rtnetlink import (
     links,
     set_link,
 )
+from cilia.model.errors import NotFound
 
 _LOOPBACK = 1
 
@@ -72,7 +73,7 @@ class PodDevices:
                 host.commit(delete_link(record.device), create_veth(end, peer, record.mtu))
                 outside, inside = link(host, record.device), link(pod, record.ifname)
                 if outside is None or inside is None:
-                    raise LookupError(f"{record.device} went away while it was set up")
+                    raise NotFound(f"{record.device} went away while it was set up")
                 close(outside.index)
                 host.commit(disable_link_local(outside.index), set_link(outside.index, up=True))
                 pod.commit(*self._inside(record, inside.index))
@@ -118,7 +119,7 @@ class PodDevices:
         with NetlinkSocket(record.netns) as pod:
             row = link(pod, record.ifname)
             if row is None:
-                raise LookupError(f"no {record.ifname} in {record.netns}")
+                raise NotFound(f"no {record.ifname} in {record.netns}")
             return {str(one.ip) for index, one in addresses(pod) if index == row.index}
 
     def is_own_namespace(self, path: str) -> bool:

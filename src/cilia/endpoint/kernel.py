@@ -1,6 +1,7 @@
 """The eBPF side of a pod: its row, its program, its connections."""
 
 import ipaddress
+import threading
 from collections.abc import Iterable, Mapping
 
 from cilia.datapath import loader
@@ -23,6 +24,8 @@ class PodKernel:
         self._nat = NatMap(maps)
         self._attacher = attacher
         self._site = site
+        self._forgotten: set[bytes] = set()
+        self._noting, self._reading = threading.Lock(), threading.Lock()
 
     def close(self, record: EndpointRecord, ifindex: int) -> None:
         """Writes the pod's row, closed, and attaches the program.
@@ -69,11 +72,19 @@ class PodKernel:
         self.forget_connections(closed_entry(record, record.ifindex).addresses)
 
     def forget_connections(self, addresses: Iterable[bytes]) -> None:
-        """Removes connections and masquerade entries of addresses that change owner."""
-        wanted = list(addresses)
-        if wanted:
-            self._conntrack.delete_addresses(wanted)
-            self._nat.delete_addresses(wanted)
+        """Removes connections and masquerade entries of addresses that change owner.
+
+        Reads both maps whole, so callers on several threads share one reading: who waits
+        finds its addresses done by the one before.
+        """
+        with self._noting:
+            self._forgotten.update(addresses)
+        with self._reading:
+            with self._noting:
+                wanted, self._forgotten = self._forgotten, set()
+            if wanted:
+                self._conntrack.delete_addresses(wanted)
+                self._nat.delete_addresses(wanted)
 
     def prune(self, devices: Iterable[str], ifindexes: Iterable[int]) -> int:
         """Removes rows and links of pods that are not among these; how many."""

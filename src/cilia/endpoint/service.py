@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -64,7 +65,7 @@ class EndpointService:
             tables, identities, self._identified, settings.cluster, keep or LabelFilter()
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="endpoint")
-        self._busy: dict[tuple[str, str], asyncio.Lock] = {}
+        self._busy: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._opened: dict[int, asyncio.Event] = {}
         self._last_id = 0
 
@@ -105,7 +106,6 @@ class EndpointService:
                 if record.id in self.records:
                     await self._remove(record)
                     gone += 1
-            self._busy.pop(key, None)
         return gone
 
     async def check(self, request: PodRequest) -> None:
