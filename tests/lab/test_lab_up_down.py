@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cilia.lab import cgroup, commands, topology
 from lab.running_lab import RunningLab, traces, wait_for
 
 
@@ -48,7 +50,9 @@ def test_status_says_ready_and_kubeconfig_works(lab: RunningLab) -> None:
 
 
 def test_a_shell_knows_the_lab(lab: RunningLab) -> None:
-    done = lab.lab("shell", "--", "sh", "-c", "echo $KUBECONFIG; command -v cilium; command -v hubble")
+    done = lab.lab(
+        "shell", "--", "sh", "-c", "echo $KUBECONFIG; command -v cilium; command -v hubble"
+    )
     path, *names = done.stdout.split()
     assert path == lab.lab("kubeconfig").stdout.strip()
     assert [Path(name).name for name in names] == ["cilium", "hubble"]
@@ -87,6 +91,27 @@ def test_a_lab_comes_back_after_its_supervisor_was_killed(own: RunningLab) -> No
     done = own.lab("up")
     assert done.returncode == 0, done.stdout + done.stderr
     assert own.json("get", "configmap", "kept")["data"] == {"a": "b"}
+
+
+def test_a_lab_comes_back_after_a_reboot(own: RunningLab) -> None:
+    assert own.lab("up", "--demo", "starwars").returncode == 0
+    reboot(own.name)
+    assert own.lab("status").returncode == 1
+    done = own.lab("up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    landing = "deathstar.default.svc.cluster.local/v1/request-landing"
+    words = ("exec", "xwing", "--", "curl", "-s", "--max-time", "10", "-XPOST", landing)
+    assert own.kubectl(*words).stdout.strip() == "Ship landed"
+
+
+def reboot(name: str) -> None:
+    """Takes away what a reboot takes: processes, namespaces, cgroups, pins and /run."""
+    site = commands.open_site(name)
+    cgroup.kill(site.cgroup)
+    topology.remove(topology.present_namespaces(site))
+    cgroup.remove(site.cgroup)
+    shutil.rmtree(site.bpffs)
+    shutil.rmtree(site.run)
 
 
 def test_down_removes_a_lab_that_never_came_up(own: RunningLab) -> None:

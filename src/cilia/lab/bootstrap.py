@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from cilia.lab.manifests import api_objects, demo_objects, dns_objects
@@ -42,12 +43,13 @@ class Bootstrap:
         demos: tuple[str, ...],
         step: Callable[[str], None],
         changed: Callable[[], None],
+        since: datetime | None,
     ) -> None:
         self._site = site
         self._demos = demos
         self._step = step
         self._changed = changed
-        self._readiness = Readiness(site.node_names)
+        self._readiness = Readiness(site.node_names, since)
         self._apply = asyncio.Event()
         self._answered = False
 

@@ -106,21 +106,22 @@ def up(site: LabSite, demos: tuple[str, ...], timeout_s: float, say: Say) -> Lab
             f"type: cilia lab down --name {site.name}, then bring it up again"
         )
     settings = change_settings(site, lambda known: wanted_settings(known, demos, site.nodes))
+    started = None
     if supervisor is None:
         site.status_file.unlink(missing_ok=True)
-        start_supervisor(site)
+        started = start_supervisor(site)
     elif site.status_file.exists():
         # Before it has written its status, it has not read the settings either.
         os.kill(supervisor, signal.SIGHUP)
-    return _wait_ready(site, settings.revision, began, timeout_s, say, supervisor is None)
+    return Progress(site, settings.revision, began, timeout_s).follow(started, say)
 
 
-def start_supervisor(site: LabSite) -> None:
+def start_supervisor(site: LabSite) -> "subprocess.Popen[bytes]":
     """Starts `cilia lab run` as a process of its own session."""
     for folder in (site.log, site.cgroup / "system"):
         folder.mkdir(parents=True, exist_ok=True)
     with (site.log / "supervisor.log").open("ab") as sink:
-        subprocess.Popen(
+        return subprocess.Popen(
             cgroup.command(
                 site.cgroup / "system",
                 [sys.executable, "-m", "cilia", "lab", "run", "--name", site.name],
@@ -145,29 +146,58 @@ def running_supervisor(site: LabSite) -> int | None:
     return None
 
 
-def _wait_ready(
-    site: LabSite, revision: int, began: float, timeout_s: float, say: Say, fresh: bool
-) -> LabStatus:
-    """Follows the status file until the lab is ready, and tells each step."""
-    told: set[str] = set()
-    status = None
-    while time.monotonic() - began < timeout_s:
-        status = files.read(site.status_file, LabStatus)
-        if status is not None and status.failure:
-            raise LabError(f"lab {site.name}: {status.failure}; log: {site.log}/supervisor.log")
-        if status is not None and status.revision >= revision:
-            for step in status.steps if fresh else ():
-                if step.name not in told:
-                    told.add(step.name)
-                    say(f"{time.monotonic() - began:5.1f} s  {step.name}")
-            if status.ready:
-                return status
-        time.sleep(POLL_S)
-    waiting = ", ".join(status.waiting_for) if status else "the supervisor"
-    raise LabError(
-        f"lab {site.name} is not ready after {timeout_s:.0f} s; missing: {waiting}; "
-        f"look at: cilia lab status --name {site.name}, and the logs in {site.log}"
-    )
+class Progress:
+    """A lab on its way up, as its status file tells it."""
+
+    def __init__(self, site: LabSite, revision: int, began: float, timeout_s: float) -> None:
+        self._site = site
+        self._revision = revision
+        self._began = began
+        self._timeout_s = timeout_s
+        self._told: set[str] = set()
+
+    def follow(self, started: "subprocess.Popen[bytes] | None", say: Say) -> LabStatus:
+        """Tells each step until the lab is ready.
+
+        Args:
+            started: The supervisor, if it was we who started it.
+            say: Gets one line a step, if so.
+
+        Raises:
+            LabError: The supervisor ended, or the time is over.
+        """
+        name, status = self._site.name, None
+        while self._elapsed_s() < self._timeout_s:
+            status = files.read(self._site.status_file, LabStatus)
+            if started is not None and started.poll() is not None:
+                why = (status and status.failure) or last_words(self._site)
+                raise LabError(f"lab {name}: {why}; log: {self._site.log}/supervisor.log")
+            if status is not None and status.revision >= self._revision:
+                if started is not None:
+                    self._tell(status, say)
+                if status.ready:
+                    return status
+            time.sleep(POLL_S)
+        waiting = ", ".join(status.waiting_for) if status else "the supervisor"
+        raise LabError(
+            f"lab {name} is not ready after {self._timeout_s:g} s; missing: {waiting}; "
+            f"look at: cilia lab status --name {name}, and the logs in {self._site.log}"
+        )
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def _tell(self, status: LabStatus, say: Say) -> None:
+        for step in status.steps:
+            if step.name not in self._told:
+                self._told.add(step.name)
+                say(f"{self._elapsed_s():5.1f} s  {step.name}")
+
+
+def last_words(site: LabSite) -> str:
+    """The last line of the supervisor's log."""
+    lines = (site.log / "supervisor.log").read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it left no word"
 
 
 def hold(site: LabSite, program: str, held: bool) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import time
+from datetime import UTC, datetime
 
 from cilia.lab import cgroup, topology
 from cilia.lab import settings as files
@@ -40,6 +41,12 @@ def main(site: LabSite) -> None:
         asyncio.run(Supervisor(site).run())
 
 
+def pods_lost_at(site: LabSite) -> datetime | None:
+    """Now, when no pod's process is left (a new lab, a reboot); None: some go on."""
+    pods = [site.node(node).cgroup / "pods" for node in site.node_names]
+    return None if any(cgroup.processes(folder) for folder in pods) else datetime.now(UTC)
+
+
 class Supervisor:
     """One lab, as long as it runs."""
 
@@ -50,7 +57,9 @@ class Supervisor:
         self._steps: list[StepStatus] = []
         self._failure = ""
         self._children: list[Child] = []
-        self._bootstrap = Bootstrap(site, self._settings.demos, self._step, self._changed)
+        self._bootstrap = Bootstrap(
+            site, self._settings.demos, self._step, self._changed, pods_lost_at(site)
+        )
         self._dirty = asyncio.Event()
 
     async def run(self) -> None:

@@ -6,7 +6,6 @@ from cilia.lab.child import restart_delay_s
 from cilia.lab.commands import wanted_settings
 from cilia.lab.internet import NAMES, WORLD_ADDRESSES
 from cilia.lab.manifests import demo_objects, demos
-from cilia.lab.readiness import Readiness
 from cilia.lab.requirements import COMMANDS, Machine, problems
 from cilia.lab.settings import LabSettings, read, write
 from cilia.lab.site import LabSite, find_cgroup2, underlay_host
@@ -123,31 +122,6 @@ def test_the_world_answers_on_every_address_it_has_names_for() -> None:
     addresses = {str(address) for address in WORLD_ADDRESSES}
     assert {one for several in NAMES.values() for one in several} <= addresses
     assert world_names()["1.1.1.1.in-addr.arpa"][0].value == "one.one.one.one"
-
-
-def test_a_lab_is_ready_when_everything_wanted_is() -> None:
-    readiness = Readiness(("node-1",))
-    readiness.want("starwars", demo_objects("starwars"))
-    assert readiness.missing() == [
-        "node node-1",
-        "deployment default/deathstar",
-        "pod default/tiefighter",
-        "pod default/xwing",
-    ]
-    condition = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-    readiness.put("Node", {"metadata": {"name": "node-1"}, **condition})
-    assert readiness.complete() == ["node-1"]
-    for name in ("tiefighter", "xwing"):
-        readiness.put("Pod", {"metadata": {"name": name, "namespace": "default"}, **condition})
-    deathstar = {
-        "metadata": {"name": "deathstar", "namespace": "default", "generation": 1},
-        "spec": {"replicas": 2},
-        "status": {"observedGeneration": 1, "availableReplicas": 2},
-    }
-    readiness.put("Deployment", deathstar)
-    assert readiness.missing() == []
-    readiness.drop("Deployment", deathstar)
-    assert readiness.missing() == ["deployment default/deathstar"]
 
 
 def test_every_demo_can_be_read() -> None:
