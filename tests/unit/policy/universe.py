@@ -111,7 +111,8 @@ def selectors(draw, *, plain=False):
         labels["app"] = draw(st.sampled_from(APPS))
     if extra and draw(st.integers(0, 4)) == 0:
         labels[f"k8s:{NAMESPACE}"] = draw(st.sampled_from(sorted(NAMESPACES)))
-    items = draw(st.lists(expressions(["app", "tier", *extra]), max_size=1))
+    rare = draw(st.integers(0, 2)) == 0
+    items = [draw(expressions(["app", "tier", *extra]))] if rare else []
     found = {"matchLabels": labels} if labels else {}
     return found | ({"matchExpressions": items} if items else {})
 
@@ -168,19 +169,19 @@ ICMPS = st.fixed_dictionaries(
 def entries(draw, head):
     """One item of ingress, egress or a deny list."""
     peers = {
-        "Endpoints": st.lists(selectors(), max_size=2),
-        "Entities": st.lists(ENTITIES, max_size=2),
+        "Endpoints": st.lists(selectors(), min_size=1, max_size=2) | st.just([]),
+        "Entities": st.lists(ENTITIES, min_size=1, max_size=2),
         "CIDR": st.lists(st.sampled_from([*PREFIXES, "10.1.2.3"]), max_size=3),
         "CIDRSet": st.lists(cidr_rules(), max_size=2),
     }
     if head == "to":
         peers["Services"] = st.lists(SERVICES, max_size=1)
     found = {}
-    if draw(st.integers(0, 3)):
-        kind = draw(st.sampled_from(sorted(peers)))
+    if draw(st.integers(0, 5)):
+        kind = draw(st.sampled_from(["Endpoints", *sorted(peers)]))
         found[head + kind] = draw(peers[kind])
     shape = draw(st.integers(0, 4))
-    if shape in (1, 2, 3):
+    if shape in (1, 2):
         found["toPorts"] = [{"ports": draw(st.lists(PORT_ITEMS, min_size=1, max_size=2))}]
     elif shape == 4:
         found["icmps"] = [{"fields": draw(st.lists(ICMPS, min_size=1, max_size=2))}]
@@ -194,14 +195,14 @@ def specs(draw):
         st.lists(
             st.sampled_from(["ingress", "egress", "ingressDeny", "egressDeny"]),
             min_size=1,
-            max_size=2,
+            max_size=3,
             unique=True,
         )
     )
     spec = {"endpointSelector": draw(selectors(plain=True))}
     for name in lists:
         head = "from" if name.startswith("in") else "to"
-        spec[name] = draw(st.lists(entries(head), min_size=1, max_size=2))
+        spec[name] = draw(st.lists(entries(head), min_size=1, max_size=3))
     if draw(st.integers(0, 3)) == 0:
         spec["enableDefaultDeny"] = draw(
             st.dictionaries(st.sampled_from(["ingress", "egress"]), st.booleans())
