@@ -21,6 +21,8 @@ Row = dict[str, str]
 NUMBERS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
 TYPES = {"rules.l7": "array<map<string,string>>"}
 """What the facts say too vaguely, by the end of the path."""
+PATTERNS = {r"^\PC*$": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+"""Patterns that only RE2 understands, in a form that every engine does."""
 EXTENSIONS = {
     "list-type": "x-kubernetes-list-type",
     "map-type": "x-kubernetes-map-type",
@@ -77,8 +79,10 @@ def constrain(schema: Schema, text: str) -> None:
             target["x-kubernetes-preserve-unknown-fields"] = True
         elif name in EXTENSIONS:
             target[EXTENSIONS[name]] = value
-        elif name in ("pattern", "format"):
+        elif name == "format":
             target[name] = value
+        elif name == "pattern":
+            target[name] = PATTERNS.get(value, value)
         else:
             raise ValueError(f"constraint {part!r} is not known")
 

@@ -46,7 +46,7 @@ from cilia.kernel.netlink import NetlinkSocket
 from cilia.model.label_filter import LabelFilter
 from cilia.model.site import NodeSite
 from cilia.node import NodeNetwork, Nodes, PodNetworks, find_network, set_up_network
-from cilia.node.service import PeerRoutes, cilium_node
+from cilia.node.service import OwnNode, PeerRoutes, cilium_node
 from cilia.policy.contents import Enforcement
 from cilia.policy.service import PolicyService
 from cilia.policy.settings import PolicySettings
@@ -145,7 +145,7 @@ def make_parts(
 ) -> Parts:
     """Returns the rooms, each with what it asked for."""
     settings, tables, clock = sourced.values, Tables(), SystemClock()
-    own = own_node(site.name, network, pods)
+    own = own_row(site.name, network, pods)
     tables.nodes.upsert(own)
     store = KubernetesIdentities(client)
     identities = ClusterIdentities(store, tables.identities.claim("identity"))
@@ -188,8 +188,6 @@ def make_parts(
             site.name,
             [each for each in cluster_networks(settings, pods) if each is not None],
         ),
-        client,
-        cilium_node(site.name, network, pods.texts, own.internal),
     )
     parts = Parts(
         settings=sourced,
@@ -219,7 +217,7 @@ def make_parts(
     return parts
 
 
-def own_node(name: str, network: NodeNetwork, pods: PodNetworks) -> Node:
+def own_row(name: str, network: NodeNetwork, pods: PodNetworks) -> Node:
     """Returns this node's row, from its own network: it is never told by others."""
     main = [str(ip) for ip in (network.v4, network.v6) if ip is not None]
     routers = tuple(str(each[1]) for each in pods.networks)
@@ -259,12 +257,22 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         interval_s=settings.conntrack_gc_interval_s,
         longest_s=max(settings.ct_tcp_established_s, settings.ct_any_s),
     )
+    own_node = OwnNode(
+        parts.client,
+        cilium_node(parts.site.name, parts.network, parts.pods.texts, parts.own.internal),
+    )
+    speakers: tuple[Service, ...] = (
+        parts.identities,
+        *parts.sources,
+        *parts.writers,
+        own_node,
+    )
     socket = UnixServer(parts.site.agent_socket, routes(parts, CniHandler(parts.endpoints, parts)))
     return (
         (parts.endpoints,),
-        (Stack("API server", (parts.definitions,), (parts.identities, *parts.sources)),),
+        (Stack("API server", (parts.definitions,), speakers),),
         (parts.ipcache, parts.services, parts.nodes),
-        (Noted(parts.policy, parts.note_policy), sweeper, collector, *parts.writers, socket),
+        (Noted(parts.policy, parts.note_policy), sweeper, collector, socket),
     )
 
 

@@ -127,43 +127,46 @@ def cilium_node(
     }
 
 
-class Nodes:
-    """A Service: routes to the other nodes, and our object for them to read."""
+class OwnNode:
+    """A Service that writes this node's CiliumNode object, for the others to read."""
 
-    name = "nodes"
+    name = "own node"
 
-    def __init__(
-        self,
-        tables: Tables,
-        routes: PeerRoutes,
-        client: KubernetesClient,
-        own: dict[str, Any],
-    ) -> None:
-        self.reconciler = Reconciler("routes", tables.nodes, routes)
+    def __init__(self, client: KubernetesClient, wanted: dict[str, Any]) -> None:
         self._client = client
-        self._own = own
+        self._wanted = wanted
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Keeps both until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.reconciler.run(ready), name="node routes")
-            group.create_task(self._write_own(), name="node object")
-
-    async def _write_own(self) -> None:
+        """Tries until it is written; ready at once."""
+        ready.set()
         backoff = Backoff()
-        name = self._own["metadata"]["name"]
         while True:
             try:
-                await self._put_own(name)
-                return
+                await self._put()
+                break
             except CiliaError as error:
-                log.warning("CiliumNode not written yet", extra={"node": name, "error": str(error)})
+                log.warning("CiliumNode not written yet", extra={"error": str(error)})
                 await asyncio.sleep(backoff.next_s())
+        await asyncio.Event().wait()
 
-    async def _put_own(self, name: str) -> None:
+    async def _put(self) -> None:
+        path = f"{PATH}/{self._wanted['metadata']['name']}"
         try:
-            await self._client.patch(f"{PATH}/{name}", {"spec": self._own["spec"]})
+            await self._client.patch(path, {"spec": self._wanted["spec"]})
         except ApiError as error:
             if not error.is_missing:
                 raise
-            await self._client.create(PATH, self._own)
+            await self._client.create(PATH, self._wanted)
+
+
+class Nodes:
+    """A Service that keeps the routes to the other nodes."""
+
+    name = "nodes"
+
+    def __init__(self, tables: Tables, routes: PeerRoutes) -> None:
+        self.reconciler = Reconciler("routes", tables.nodes, routes)
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Keeps them until cancelled."""
+        await self.reconciler.run(ready)

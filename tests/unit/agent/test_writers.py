@@ -1,0 +1,138 @@
+"""What the agent writes into objects of the API server."""
+
+import asyncio
+import datetime
+from typing import Any, cast
+
+import msgspec
+
+from cilia.agent.endpoint_objects import EndpointObjects, endpoint_object
+from cilia.agent.objects import CiliumEndpointItem
+from cilia.agent.policy_objects import PolicyObjects, condition
+from cilia.state.endpoints import EndpointRow, EndpointState
+from cilia.state.policy_statuses import PolicyStatus
+from cilia.state.ports import NamedPort
+from cilia.wire.kubernetes import ApiError, KubernetesClient
+
+NODE = "172.30.0.11"
+POD = EndpointRow(
+    id=7,
+    namespace="shop",
+    pod="web",
+    uid="u1",
+    container="c1",
+    ifname="lxc1",
+    ifindex=9,
+    mac="02:00:00:00:00:01",
+    host_mac="02:00:00:00:00:02",
+    v4="10.0.1.5",
+    v6="fd00::5",
+    state=EndpointState.READY,
+    identity=4711,
+    labels=("k8s:app=web",),
+    named_ports=(NamedPort("http", "TCP", 80),),
+    ingress_enforced=True,
+)
+COLLECTION = "/apis/cilium.io/v2/namespaces/shop/ciliumendpoints"
+
+
+class Cluster:
+    """Objects by path, with versions; counts writes."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.writes: list[str] = []
+
+    async def get(self, path: str) -> dict[str, Any]:
+        if path == "/apis/cilium.io/v2/ciliumendpoints":
+            return {"items": list(self.objects.values())}
+        if path not in self.objects:
+            raise ApiError(404, "NotFound", "not found")
+        return self.objects[path]
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return await self.replace(f"{path}/{body['metadata']['name']}", body)
+
+    async def replace(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.writes.append(path)
+        metadata = {"uid": "x", **body["metadata"], "resourceVersion": str(len(self.writes))}
+        self.objects[path] = {**body, "metadata": metadata}
+        return self.objects[path]
+
+    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.writes.append(path)
+        self.objects[path.removesuffix("/status")].update(body)
+        return self.objects[path.removesuffix("/status")]
+
+    async def delete(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.writes.append(path)
+        return self.objects.pop(path)
+
+
+def client(cluster: Cluster) -> KubernetesClient:
+    return cast(KubernetesClient, cluster)
+
+
+def test_what_we_write_is_what_other_nodes_read() -> None:
+    item = msgspec.convert(endpoint_object(POD, NODE), CiliumEndpointItem)
+    read = item.row()
+    assert read is not None
+    assert (read.identity, read.node, read.addresses) == (4711, NODE, ("10.0.1.5", "fd00::5"))
+    assert read.named_ports == POD.named_ports
+
+
+def test_an_endpoint_is_written_once_and_deleted_only_by_its_own_node() -> None:
+    async def scene() -> None:
+        cluster = Cluster()
+        target = EndpointObjects(client(cluster), NODE)
+        assert not await target.update([POD])
+        assert not await target.update([POD])
+        assert len(cluster.writes) == 1
+        elsewhere = EndpointObjects(client(cluster), "172.30.0.12")
+        await elsewhere.delete([POD])
+        await elsewhere.prune([])
+        assert f"{COLLECTION}/web" in cluster.objects
+        await target.delete([POD])
+        assert not cluster.objects
+
+    asyncio.run(scene())
+
+
+def test_pruning_removes_what_no_endpoint_explains_and_nothing_of_a_waiting_pod() -> None:
+    async def scene() -> None:
+        cluster = Cluster()
+        target = EndpointObjects(client(cluster), NODE)
+        await target.update([POD, msgspec.structs.replace(POD, pod="old")])
+        waiting = msgspec.structs.replace(POD, identity=None)
+        await target.prune([waiting])
+        assert list(cluster.objects) == [f"{COLLECTION}/web"]
+
+    asyncio.run(scene())
+
+
+def test_a_condition_is_written_once_and_its_time_moves_with_its_status_alone() -> None:
+    async def scene() -> None:
+        cluster = Cluster()
+        path = "/apis/cilium.io/v2/namespaces/shop/ciliumnetworkpolicies/p"
+        cluster.objects[path] = {"metadata": {"name": "p"}}
+        target = PolicyObjects(client(cluster))
+        key = ("CiliumNetworkPolicy", "shop", "p")
+        good, bad = PolicyStatus(key, 1, revision=5), PolicyStatus(key, 2, "spec.x: is wrong")
+        for row in (good, good, bad, bad, PolicyStatus(("NetworkPolicy", "shop", "n"), 1)):
+            assert not await target.update([row])
+        assert cluster.writes == [f"{path}/status"] * 2
+        held = cluster.objects[path]["status"]["conditions"]
+        assert [(each["status"], each["message"]) for each in held] == [
+            ("False", "spec.x: is wrong")
+        ]
+        gone = PolicyStatus(("CiliumNetworkPolicy", "shop", "gone"), 1)
+        assert not await target.update([gone])
+
+    asyncio.run(scene())
+
+
+def test_a_valid_policy_says_so() -> None:
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    told = condition(PolicyStatus(("CiliumNetworkPolicy", "a", "b"), 1), moment)
+    assert told["status"] == "True"
+    assert told["lastTransitionTime"] == "2026-01-02T03:04:05Z"
