@@ -41,7 +41,7 @@ class Ring:
         self._frame = np.dtype(
             {
                 "names": ["length", "record"],
-                "formats": ["<u4", layout],
+                "formats": ["<u4", f"V{layout.itemsize}"],  # copied whole, not field by field
                 "offsets": [0, _HEADER],
                 "itemsize": self._stride,
             }
@@ -86,7 +86,7 @@ class Ring:
         )
         lengths = frames["length"]
         if (lengths == self.layout.itemsize).all():
-            records = frames["record"].copy()
+            records = frames["record"].copy().view(self.layout)
         else:
             frames, records = self._sift(frames, lengths.copy())
         self._consumed[0] = consumed + len(frames) * self._stride
@@ -109,7 +109,7 @@ class Ring:
                 "restart the observer after an upgrade of the agent"
             )
         self.discarded += int(taken_back.sum())
-        return frames, frames["record"][~taken_back]
+        return frames, frames["record"][~taken_back].view(self.layout)
 
     def close(self) -> None:
         """Unmaps the ring; records already read stay valid."""
