@@ -9,7 +9,7 @@ Source:
 
 import mmap
 import select
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,3 +143,19 @@ class WakeUps:
     def close(self) -> None:
         """Closes the descriptor; the rings stay open."""
         self._epoll.close()
+
+
+def merge(batches: Sequence[NDArray[Any]], by: str) -> NDArray[Any]:
+    """Batches of one layout as one array, sorted by a column; equal ones keep their order.
+
+    Rows move whole: joined or picked as structured rows, numpy would go through them field
+    by field, thirty times slower, and turn network-order columns into host order.
+
+    Args:
+        batches: At least one, contiguous.
+        by: Name of the column.
+    """
+    layout = batches[0].dtype
+    order = np.argsort(np.concatenate([batch[by] for batch in batches]), kind="stable")
+    rows = np.concatenate([batch.view(f"V{layout.itemsize}") for batch in batches])
+    return rows[order].view(layout)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia.kernel.rings import merge
 from cilia.runtime.services import pause
 
 log = logging.getLogger(__name__)
@@ -72,10 +73,7 @@ class Reader:
         self._report_lost()
         if not batches:
             return 0
-        records = batches[0]
-        if len(batches) > 1:
-            records = np.concatenate(batches)
-            records = records[np.argsort(records["time"], kind="stable")]
+        records = batches[0] if len(batches) == 1 else merge(batches, by="time")
         await self._on_records(records)
         return len(records)
 
