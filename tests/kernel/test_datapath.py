@@ -22,7 +22,7 @@ from cilia.datapath.maps.metric import MetricMap, event_stats
 from cilia.datapath.maps.nat import NatMap
 from cilia.datapath.maps.policy import PolicyMap
 from cilia.datapath.maps.service import ServiceBackend, ServiceFrontend, ServiceMap
-from cilia.kernel import netns, sysctl
+from cilia.kernel import links, netns, sysctl
 from cilia.kernel.errors import MapFullError, NotFoundError
 from cilia.kernel.maps import Map, MapKind
 from cilia.kernel.netlink import NetlinkSocket
@@ -184,6 +184,22 @@ def test_attaching_twice_changes_nothing_and_a_new_device_is_noticed(
     assert not any(pin.startswith("eth0_") for pin in attacher.attached())
     with pytest.raises(NotFoundError):
         attacher.apply(*pod_plan("lxc9", 9999))
+
+
+def test_below_6_6_the_same_plan_goes_through_clsact(
+    site: NodeSite, config: DatapathConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "has_tcx", lambda _: False)
+    plan = host_plan(config.host_ifindex, "eth0", config.net_ifindex)
+    for mtu in (1500, 1400):
+        loaded = loader.load(site, msgspec.structs.replace(config, mtu=mtu), capacities=SIZES)
+        attacher = Attacher(site, loaded.programs)
+        for _ in range(2):
+            attacher.apply(*plan)
+        with netns.inside(site.netns):
+            found = [links.clsact_program(one.ifindex, one.hook) for one in plan]
+        assert found == [loaded.programs[one.program].facts().id for one in plan]
+        assert attacher.attached() == {}
 
 
 def test_unfinished_business_does_not_stand_in_the_way(
