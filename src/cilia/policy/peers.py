@@ -257,7 +257,11 @@ class PeerTable:
     def _locate(self, identity: int, slot: int, labels: LabelSet) -> None:
         """Notes which prefixes an identity stands for, so that CIDR rules can select it."""
         keys = _world_prefixes(identity)
-        keys += tuple(prefix_key(p) for label in labels if (p := cidr_of_label(label)))
+        keys += tuple(
+            prefix_key(p)
+            for label in labels
+            if label.startswith("cidr:") and (p := cidr_of_label(label))
+        )
         if self.prefixes.locate(slot, keys):
             self._cidrs_changed = True
 
