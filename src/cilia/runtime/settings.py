@@ -43,7 +43,8 @@ def load_settings(
         declared: The struct; nested structs cannot be set by environment or flag.
         file: JSON object of settings by name (dashes or underscores).
         environment: Variables; `CILIA_ENABLE_IPV4=false` sets `enable_ipv4`.
-        flags: `--enable-ipv4=false`, or `--enable-ipv4 false`.
+        flags: `--enable-ipv4=false`, or `--enable-ipv4 false`. Lists are written `a,b`
+            and tables `name=value,name=value`, here and in variables.
 
     Raises:
         SettingsError: names what, where, and what would be right.
@@ -52,7 +53,7 @@ def load_settings(
     origins = dict.fromkeys(fields, "default")
     merged: dict[str, Any] = {}
 
-    def put(name: str, value: Any, origin: str) -> None:
+    def put(name: str, value: Any, origin: str, *, is_text: bool = False) -> None:
         member = name.replace("-", "_")
         if member not in fields:
             raise SettingsError(
@@ -60,9 +61,8 @@ def load_settings(
                 + ", ".join(sorted(known.replace("_", "-") for known in fields))
             )
         try:
-            merged[member] = msgspec.convert(
-                value, fields[member].type, strict=not isinstance(value, str)
-            )
+            strict = not (is_text or isinstance(value, str))
+            merged[member] = msgspec.convert(value, fields[member].type, strict=strict)
         except msgspec.ValidationError as error:
             raise SettingsError(f"setting {name} ({origin}) is {value!r}: {error}") from error
         origins[member] = origin
@@ -72,10 +72,11 @@ def load_settings(
     for variable, text in (environment or {}).items():
         member = variable.removeprefix(PREFIX).lower()
         if variable.startswith(PREFIX) and member in fields:
-            put(member, _from_text(text, fields[member].type), "environment")
+            put(member, _from_text(text, fields[member].type), "environment", is_text=True)
     for name, text in _parse_flags(flags):
         member = name.replace("-", "_")
-        put(name, _from_text(text, fields[member].type) if member in fields else text, "flag")
+        value = _from_text(text, fields[member].type) if member in fields else text
+        put(name, value, "flag", is_text=True)
     try:
         values = declared(**merged)
     except (TypeError, ValueError) as error:
@@ -119,6 +120,9 @@ def _parse_flags(flags: Sequence[str]) -> list[tuple[str, str]]:
 
 def _from_text(text: str, kind: Any) -> Any:
     """Returns text as the JSON value it writes where the type is not plain text."""
+    parts = [part for part in text.split(",") if part]
     if "tuple" in str(kind) or "list" in str(kind):
-        return [part for part in text.split(",") if part]
+        return parts
+    if "dict" in str(kind) and all("=" in part for part in parts):
+        return dict(part.split("=", 1) for part in parts)
     return text

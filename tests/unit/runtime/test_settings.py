@@ -13,6 +13,7 @@ class Some(msgspec.Struct, frozen=True):
     mtu: int = 1500
     cluster_name: str = "default"
     devices: tuple[str, ...] = ()
+    map_sizes: dict[str, int] = {}
 
 
 def test_later_places_win_and_each_value_knows_its_place(tmp_path: Path) -> None:
@@ -21,15 +22,22 @@ def test_later_places_win_and_each_value_knows_its_place(tmp_path: Path) -> None
     sourced = load_settings(
         Some,
         file=file,
-        environment={"CILIA_CLUSTER_NAME": "environment", "CILIA_DEVICES": "a,b", "HOME": "/"},
+        environment={
+            "CILIA_CLUSTER_NAME": "environment",
+            "CILIA_DEVICES": "a,b",
+            "CILIA_MAP_SIZES": "policy=64,ipcache=32",
+            "HOME": "/",
+        },
         flags=["--enable-ipv4=false", "--cluster-name", "flag"],
     )
-    assert sourced.values == Some(False, 1400, "flag", ("a", "b"))
+    sizes = {"policy": 64, "ipcache": 32}
+    assert sourced.values == Some(False, 1400, "flag", ("a", "b"), sizes)
     assert render_settings(sourced) == {
         "enable-ipv4": (False, "flag"),
         "mtu": (1400, f"file {file}"),
         "cluster-name": ("flag", "flag"),
         "devices": (("a", "b"), "environment"),
+        "map-sizes": (sizes, "environment"),
     }
 
 
@@ -37,6 +45,8 @@ def test_later_places_win_and_each_value_knows_its_place(tmp_path: Path) -> None
     ("flags", "says"),
     [
         (["--mtu=much"], "mtu"),
+        (["--map-sizes=policy"], "map-sizes"),
+        (["--map-sizes=policy=many"], "map-sizes"),
         (["--colour=red"], "known are: cluster-name"),
         (["mtu"], "write --name=value"),
         (["--mtu"], "has no value"),
