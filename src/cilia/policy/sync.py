@@ -107,6 +107,8 @@ class PolicySync:
         members = [s.members for s in state.steps if isinstance(s, MoveMembers)]
         identities = self._classes.entries()[0]
         named = np.concatenate([np.zeros(0, dtype=np.uint32), *(m["identity"] for m in members)])
+        prefixes = [s.prefixes for s in state.steps if isinstance(s, WritePrefixes)]
+        self._assign_prefixes(np.concatenate([np.zeros(0, dtype=PREFIX), *prefixes]))
         self._rows.drop(held[stray])
         self._classes.drop(identities[~np.isin(identities, named)])
 

@@ -1,8 +1,5 @@
 """Deltas in the kernel's maps: in order, closed where there is no room, and recovered."""
 
-import numpy as np
-
-from cilia.model.prefixes import PREFIX_KEY
 from cilia.policy.engine import Endpoint, PolicyEngine
 from cilia.policy.hints import Hints, read_hints, write_hints
 from cilia.policy.sources import parse_policy
@@ -19,7 +16,7 @@ VALUE = [("precedence", "<u4"), ("provenance", "<u4"), ("generation", "<u4"),
 
 class FakePrefixes:
     def __init__(self):
-        self.keys = np.zeros(0, dtype=PREFIX_KEY)
+        self.keys = None
 
     def assign_prefixes(self, keys, identities, classes):
         self.keys = keys
@@ -132,6 +129,27 @@ def test_with_hints_a_new_engine_gives_the_same_classes():
     before = dict(node.classes.rows)
     again.commit()
     assert again.classes.rows == before
+
+
+def test_pruning_says_which_prefixes_there_are_even_when_there_are_none():
+    node = Node()
+    node.commit()
+    assert node.prefixes.keys is None
+    node.sync.prune(node.engine.state())
+    assert len(node.prefixes.keys) == 0
+
+
+def test_a_whole_state_takes_away_prefixes_that_are_gone():
+    node = Node()
+    spec = {"endpointSelector": {}, "egress": [{"toCIDR": ["10.0.0.0/8"]}]}
+    found = parse_policy({"kind": "CiliumNetworkPolicy", "metadata": {"name": "c"}, "spec": spec})
+    node.engine.set_policy(found)
+    node.commit()
+    assert len(node.prefixes.keys) == 1
+    node.engine.delete_policy(found.key)
+    node.engine.commit()
+    assert node.sync.replace(node.engine.state())
+    assert len(node.prefixes.keys) == 0
 
 
 def test_hints_survive_a_file(tmp_path):
