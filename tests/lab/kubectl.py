@@ -33,11 +33,11 @@ def kubectl_binary() -> Path:
     """The kubectl of the newest installed package, unpacked once into the user's cache.
 
     Raises:
-        FileNotFoundError: No such package is installed: `pip install -e .[dev]`.
+        FileNotFoundError: No such package is installed: `make setup`.
     """
     packages = _packages()
     if not packages:
-        raise FileNotFoundError(f"{PACKAGE}35 is not installed: pip install -e '.[dev]'")
+        raise FileNotFoundError(f"{PACKAGE}35 is not installed: make setup")
     return unpack(_archive(packages[-1]))
 
 
