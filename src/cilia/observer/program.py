@@ -17,6 +17,7 @@ from cilia.datapath.records import EventRings
 from cilia.hubble.events import event_of, wall_clock_offset_ns
 from cilia.hubble.monitor import Monitor
 from cilia.kernel.errors import NotFoundError
+from cilia.kernel.maps import Map, possible_cpus
 from cilia.kernel.rings import WakeUps
 from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
@@ -77,8 +78,7 @@ async def run(settings: ObserverSettings) -> None:
 
 async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     """Connects rings, names and subscribers, and runs them."""
-    rings = await _open_rings(site)
-    stats = {"event_stats": loader.open_map(site, "event_stats")}
+    rings, stats = await _open_datapath(site)
     names = AgentNames(site.agent_socket)
     sizes = [ring.size for ring in rings.rings.values()]
     monitor = Monitor({"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]})
@@ -119,17 +119,21 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
         rings.close()
 
 
-async def _open_rings(site: NodeSite) -> EventRings:
-    """The rings, as soon as the agent has made them."""
+async def _open_datapath(site: NodeSite) -> tuple[EventRings, dict[str, Map]]:
+    """The rings and their counters, as soon as the agent has made all of them."""
     waiting = False
     while True:
-        try:
-            return EventRings(site)
-        except (NotFoundError, FileNotFoundError):
-            if not waiting:
-                log.info("waiting for the agent to load the datapath")
-            waiting = True
-            await asyncio.sleep(WAIT_FOR_RINGS_S)
+        with contextlib.suppress(NotFoundError, FileNotFoundError):
+            stats = {"event_stats": loader.open_map(site, "event_stats")}
+            wanted = min(possible_cpus(), loader.open_map(site, "event_rings").max_entries)
+            rings = EventRings(site)
+            if len(rings.rings) == wanted:
+                return rings, stats
+            rings.close()
+        if not waiting:
+            log.info("waiting for the agent to load the datapath")
+        waiting = True
+        await asyncio.sleep(WAIT_FOR_RINGS_S)
 
 
 class MonitorSocket:
