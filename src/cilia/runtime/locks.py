@@ -10,7 +10,6 @@ import msgspec
 
 from cilia.model.errors import Conflict
 
-
 _LENGTH = 127
 
 
