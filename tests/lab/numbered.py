@@ -4,7 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cilia.kernel import netns
@@ -20,16 +20,16 @@ _SO_RCVBUFFORCE = 33
 
 
 class Watcher:
-    """Counts the packets that reach a pod's interface from one address."""
+    """Counts the packets that reach a network namespace and are of one sort.
 
-    def __init__(self, pod: Pod, sender: str) -> None:
+    It may be there before the interface that they come by.
+    """
+
+    def __init__(self, namespace: str, is_wanted: Callable[[bytes], bool]) -> None:
         self.packets = 0
-        self._pattern = socket.inet_pton(
-            socket.AF_INET6 if ":" in sender else socket.AF_INET, sender
-        )
-        self._at = slice(22, 38) if ":" in sender else slice(26, 30)
+        self._is_wanted = is_wanted
         protocol = socket.htons(_EVERY_PROTOCOL)
-        self._socket = netns.open_socket(pod.netns, socket.AF_PACKET, socket.SOCK_RAW, protocol)
+        self._socket = netns.open_socket(namespace, socket.AF_PACKET, socket.SOCK_RAW, protocol)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
         self._socket.settimeout(0.1)
 
@@ -38,8 +38,29 @@ class Watcher:
         with self._socket:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
-                    if self._socket.recv(128)[self._at] == self._pattern:
+                    frame, (_, _, direction, *_) = self._socket.recvfrom(128)
+                    if direction != socket.PACKET_OUTGOING and self._is_wanted(frame):
                         self.packets += 1
+
+
+def sent_by(address: str) -> Callable[[bytes], bool]:
+    """Whether an Ethernet frame carries a packet from that address."""
+    is_v6 = ":" in address
+    wanted = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, address)
+    at = slice(22, 38) if is_v6 else slice(26, 30)
+    return lambda frame: frame[at] == wanted
+
+
+def to_port(port: int) -> Callable[[bytes], bool]:
+    """Whether an Ethernet frame carries UDP or TCP without IP options to that port."""
+    wanted = port.to_bytes(2, "big")
+    v4, v6 = b"\x08\x00", b"\x86\xdd"
+
+    def matches(frame: bytes) -> bool:
+        kind = frame[12:14]
+        return (kind == v4 and frame[36:38] == wanted) or (kind == v6 and frame[56:58] == wanted)
+
+    return matches
 
 
 class Numbered:
@@ -170,31 +191,48 @@ class Numbered:
 
 
 class Blaster:
-    """Sends to an address without looking whether anything comes back.
+    """Sends to addresses without looking whether anything comes back.
 
     Attributes:
-        tries: What it has handed to its socket, or what the kernel would not take.
+        rounds: How often it has tried every target; it may be that no device was there.
     """
 
-    def __init__(self, pod: str, to: str, port: int, pause_s: float = PAUSE_S) -> None:
-        self.tries = 0
-        self._address = (to, port)
+    def __init__(
+        self, targets: Sequence[tuple[str, str]], port: int, pause_s: float = PAUSE_S
+    ) -> None:
+        """Opens the sockets.
+
+        Args:
+            targets: Network namespace to send from, and address to send to.
+        """
+        self.rounds = 0
+        self._port = port
         self._pause_s = pause_s
-        family = socket.AF_INET6 if ":" in to else socket.AF_INET
-        self._pod, self._family = pod, family
-        self._datagrams = netns.open_socket(pod, family, socket.SOCK_DGRAM)
-        self._datagrams.setblocking(False)
+        self._targets = [
+            (namespace, to, socket.AF_INET6 if ":" in to else socket.AF_INET)
+            for namespace, to in targets
+        ]
+        self._sockets = [
+            netns.open_socket(namespace, family, socket.SOCK_DGRAM)
+            for namespace, _, family in self._targets
+        ]
 
     def blast(self, stop: threading.Event) -> None:
         """UDP and TCP SYN until told to stop."""
-        with self._datagrams as one:
+        with contextlib.ExitStack() as stack:
+            for one in self._sockets:
+                stack.enter_context(one).setblocking(False)
             while not stop.wait(self._pause_s):
-                with contextlib.suppress(OSError):
-                    one.sendto(b"nobody may see this", self._address)
-                with netns.open_socket(self._pod, self._family, socket.SOCK_STREAM) as stream:
-                    stream.setblocking(False)
-                    stream.connect_ex(self._address)
-                self.tries += 1
+                for datagrams, target in zip(self._sockets, self._targets, strict=True):
+                    self._send(datagrams, *target)
+                self.rounds += 1
+
+    def _send(self, datagrams: socket.socket, namespace: str, to: str, family: int) -> None:
+        with contextlib.suppress(OSError):
+            datagrams.sendto(b"nobody may see this", (to, self._port))
+        with netns.open_socket(namespace, family, socket.SOCK_STREAM) as stream:
+            stream.setblocking(False)
+            stream.connect_ex((to, self._port))
 
 
 @contextmanager
@@ -217,17 +255,19 @@ class Flows:
 
     def __init__(self, client: Pod, server: Pod, stranger: Pod, port: int) -> None:
         self._numbered = [Numbered(client, server, to, port) for to in (server.v4, server.v6)]
-        self._blasters = [Blaster(stranger.netns, to, port) for to in (server.v4, server.v6)]
-        self._watchers = [Watcher(server, sender) for sender in (stranger.v4, stranger.v6)]
-        self._seen = [Watcher(server, sender) for sender in (client.v4, client.v6)]
+        self._stranger = Blaster([(stranger.netns, to) for to in (server.v4, server.v6)], port)
+        self._forbidden, self._allowed = (
+            [Watcher(server.netns, sent_by(address)) for address in (pod.v4, pod.v6)]
+            for pod in (stranger, client)
+        )
 
     @property
     def works(self) -> list[Callable[[threading.Event], None]]:
         """What runs, each in a thread."""
         return [
             *(work for one in self._numbered for work in one.works),
-            *(one.blast for one in self._blasters),
-            *(one.watch for one in (*self._watchers, *self._seen)),
+            self._stranger.blast,
+            *(one.watch for one in (*self._forbidden, *self._allowed)),
         ]
 
     def go_on(self, rounds: int = 20) -> None:
@@ -249,12 +289,12 @@ class Flows:
         for one in self._numbered:
             one.finish()
         assert self._troubles() == []
-        assert all(one.packets for one in self._seen), "the watchers see nothing at all"
-        assert [one.packets for one in self._watchers] == [0, 0]
+        assert all(one.packets for one in self._allowed), "the watchers see nothing at all"
+        assert [one.packets for one in self._forbidden] == [0, 0]
 
     def _counts(self) -> list[int]:
         counted = [number for one in self._numbered for number in one.counts()]
-        return counted + [one.tries for one in self._blasters]
+        return [*counted, self._stranger.rounds]
 
     def _troubles(self) -> list[str]:
         return [trouble for one in self._numbered for trouble in one.troubles]

@@ -167,10 +167,8 @@ def lost_events(lab: BareLab) -> int:
 def test_a_killed_observer_comes_back_and_what_it_missed_is_counted(
     own: BareLab, cast: dict[str, Pod]
 ) -> None:
-    blasters = [
-        Blaster(cast["stranger"].netns, cast["server"].v4, PORT, pause_s=0.0) for _ in range(2)
-    ]
-    with running(*(one.blast for one in blasters)):
+    blaster = Blaster([(cast["stranger"].netns, cast["server"].v4)], PORT, pause_s=0.0)
+    with running(blaster.blast):
         assert "Policy denied" in json.dumps(first_drop(own))
         old = own.pid("observer")
         own.stop(f"{NODE}/observer")
