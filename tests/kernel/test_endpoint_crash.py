@@ -58,8 +58,13 @@ async def test_an_add_that_did_not_finish_is_cleared_away(
     one = record(pods[0])
     plumbing.store.save(one)
     if stage != "named":
-        close = plumbing.kernel.close if stage == "closed" else lambda *_: None
-        plumbing.devices.connect(one, lambda ifindex: close(one, ifindex))
+
+        def close(ifindex: int) -> None:
+            if stage == "closed":
+                plumbing.kernel.close(one, ifindex)
+                plumbing.kernel.attach(one, ifindex)
+
+        plumbing.devices.connect(one, close)
         assert len(devices(site)) == 1
     async with Node(site).running() as node:
         assert devices(site) == []

@@ -28,12 +28,15 @@ class PodKernel:
         self._noting, self._reading = threading.Lock(), threading.Lock()
 
     def close(self, record: EndpointRecord, ifindex: int) -> None:
-        """Writes the pod's row, closed, and attaches the program.
+        """Writes the pod's row, closed.
 
         Raises:
             MapFullError: The node has as many pods as the map has rows.
         """
         self.rows.write([closed_entry(record, ifindex)])
+
+    def attach(self, record: EndpointRecord, ifindex: int) -> None:
+        """Attaches the program to the pod's host-side device."""
         self._attacher.apply(*pod_plan(record.device, ifindex))
 
     def adopt(self, record: EndpointRecord) -> EndpointEntry:
@@ -45,7 +48,7 @@ class PodKernel:
         if entry is None or entry.id != record.id:
             entry = closed_entry(record, record.ifindex)
         self.rows.write([entry])
-        self._attacher.apply(*pod_plan(record.device, record.ifindex))
+        self.attach(record, record.ifindex)
         return entry
 
     def assign(self, assignments: Mapping[int, Assignment], identities: Mapping[int, int]) -> None:

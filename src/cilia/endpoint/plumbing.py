@@ -3,8 +3,8 @@
 Blocking: the Service calls it on its threads.
 """
 
-import contextlib
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,7 +12,6 @@ from cilia.datapath.maps.endpoints import EndpointEntry
 from cilia.endpoint.devices import PodDevices
 from cilia.endpoint.kernel import PodKernel
 from cilia.endpoint.store import EndpointRecord, EndpointStore
-from cilia.model.errors import CiliaError
 
 log = logging.getLogger(__name__)
 
@@ -34,28 +33,34 @@ class Plumbing:
         self.kernel = kernel
         self.store = store
 
-    def connect(self, record: EndpointRecord) -> EndpointRecord:
+    def connect(
+        self, record: EndpointRecord, placed: Callable[[EndpointRecord], None]
+    ) -> EndpointRecord:
         """Connects a pod, closed; the record with its ifindex.
 
+        Args:
+            record: The pod.
+            placed: Called with that record as soon as the pod has its row. Its identity
+                and policy may be found out meanwhile: attaching makes the kernel wait
+                for all processors, and a row that is open early lets nothing through,
+                since the interface comes up last.
+
         Raises:
-            CiliaError: Something refused; nothing of the pod is left.
+            CiliaError: Something refused; `disconnect` removes what there is by then.
         """
         self.store.save(record)
-        placed = record
+        made = record
 
         def close(ifindex: int) -> None:
-            nonlocal placed
-            placed = msgspec.structs.replace(record, ifindex=ifindex)
-            self.kernel.close(placed, ifindex)
+            nonlocal made
+            made = msgspec.structs.replace(record, ifindex=ifindex)
+            self.kernel.close(made, ifindex)
+            self.store.save(made)
+            placed(made)
+            self.kernel.attach(made, ifindex)
 
-        try:
-            self.devices.connect(record, close)
-            self.store.save(placed)
-        except BaseException:
-            with contextlib.suppress(CiliaError):
-                self.disconnect(placed)
-            raise
-        return placed
+        self.devices.connect(record, close)
+        return made
 
     def disconnect(self, record: EndpointRecord) -> None:
         """Removes everything of a pod; what is gone already is no error."""

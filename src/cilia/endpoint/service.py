@@ -211,25 +211,32 @@ class EndpointService:
             mtu=self._settings.mtu,
         )
         self.records[number] = record
-        try:
-            record = await self._in_thread(lambda: self._plug_in(record))
-        except BaseException:
-            del self.records[number]
-            self._addresses.release(pair.v4, pair.v6)
-            raise
-        self.records[number] = record
-        self._note(number, EndpointState.WAITING_FOR_IDENTITY, "connected, closed")
-        self._table.upsert(_row(record))
-        self._identifier.look(number)
-        return record
+        loop = asyncio.get_running_loop()
 
-    def _plug_in(self, record: EndpointRecord) -> EndpointRecord:
+        def placed(made: EndpointRecord) -> None:
+            loop.call_soon_threadsafe(self._placed, made)
+
+        try:
+            await self._in_thread(lambda: self._plug_in(record, placed))
+        except Exception:
+            await self._remove(record)
+            raise
+        return self.records[number]
+
+    def _placed(self, record: EndpointRecord) -> None:
+        """A pod has its row: time to find out its identity and policy."""
+        self.records[record.id] = record
+        self._note(record.id, EndpointState.WAITING_FOR_IDENTITY, "connected, closed")
+        self._table.upsert(_row(record))
+        self._identifier.look(record.id)
+
+    def _plug_in(self, record: EndpointRecord, placed: Callable[[EndpointRecord], None]) -> None:
         if self._plumbing.devices.is_own_namespace(record.netns):
             raise InvalidValue(
                 f"CNI_NETNS {record.netns}: the node's own network namespace; "
                 "pods on the host network need no CNI plugin"
             )
-        return self._plumbing.connect(record)
+        self._plumbing.connect(record, placed)
 
     async def _remove(self, record: EndpointRecord) -> None:
         record = self.records[record.id]
