@@ -83,7 +83,7 @@ def test_a_full_map_says_its_name_its_size_and_what_went_in(kind: MapKind) -> No
         assert (caught.value.name, caught.value.max_entries) == ("test", 16)
         assert caught.value.written == 16
         assert "16 of 20 rows" in str(caught.value)
-        assert "raise the size of map test" in str(caught.value)
+        assert "raise test in map-sizes" in str(caught.value)
         assert one.count() == 16
         with pytest.raises(MapFullError):
             one.update(keys[17], values[0])

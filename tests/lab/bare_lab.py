@@ -38,7 +38,8 @@ class BareLab(RunningLab):
         self.site: LabSite = commands.open_site(name)
         self.node = self.site.node(NODE)
         self._settings = settings or {}
-        self._containers = 0
+        self.containers = 0
+        """How many pods' namespaces it has made."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -164,9 +165,9 @@ class BareLab(RunningLab):
 
     def namespace(self) -> tuple[str, Path]:
         """A container id, and the network namespace of its pod."""
-        self._containers += 1
-        path = netns.create(f"cilia-{self.name}-pod-{self._containers:x}")
-        return f"{self._containers:064x}", path
+        self.containers += 1
+        path = netns.create(f"cilia-{self.name}-pod-{self.containers:x}")
+        return f"{self.containers:064x}", path
 
     def connect(self, name: str, labels: dict[str, str]) -> Pod:
         """Creates a pod and runs the plugin's ADD for it."""

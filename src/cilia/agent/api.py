@@ -181,15 +181,12 @@ class _Api:
         return json_response({**self._map_json(usage(target)), "cache": rows})
 
     def _map_json(self, found: MapUsage) -> dict[str, Any]:
-        failing = dict(self._parts.reconcilers)
-        owner = {"ipcache": "ipcache", "service": "services", "backend": "services"}
-        reconciler = failing.get(owner.get(found.name, ""))
         return {
             "path": str(self._parts.site.bpffs / "maps" / found.name),
             "kind": found.kind,
             "entries": found.rows if found.rows is not None else found.capacity,
             "capacity": found.capacity,
-            "errors": len(reconciler.failing) if reconciler is not None else 0,
+            "errors": found.refused,
         }
 
     async def ipcache(self, request: Request) -> Response:

@@ -50,13 +50,24 @@ def status_response(parts: Parts, usages: list[MapUsage], lost_events: int) -> J
         "masquerading": masquerading(parts, parts.network),
         "routing": {"inter-host-routing-mode": "Native", "intra-host-routing-mode": "BPF"},
         "bpf-maps": {
+            **map_status(usages),
             "maps": [
                 {"name": each.name, "size": each.capacity, "entries": each.rows or 0}
                 for each in sorted(usages, key=lambda each: each.name)
-            ]
+            ],
         },
         "encryption": {"mode": "Disabled"},
     }
+
+
+def map_status(usages: list[MapUsage]) -> Json:
+    """Returns whether every map has room; what finds none stays closed."""
+    full = [each for each in usages if each.is_full]
+    if not full:
+        return {"state": "Ok", "msg": ""}
+    names = ", ".join(f"{each.name} ({each.rows} of {each.capacity} rows)" for each in full)
+    remedy = "remove what is not needed, or raise map-sizes and restart the agent"
+    return {"state": "Warning", "msg": f"full: {names}; {remedy}"}
 
 
 def cilium_status(parts: Parts) -> Json:

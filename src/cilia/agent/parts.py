@@ -7,6 +7,7 @@ from cilia.agent.definitions import Definitions
 from cilia.agent.settings import AgentSettings
 from cilia.agent.sources import TableSource
 from cilia.datapath.attach import Attacher
+from cilia.datapath.maps.capacity import usage
 from cilia.endpoint.service import EndpointService
 from cilia.identity import ClusterIdentities
 from cilia.identity.store import KubernetesIdentities
@@ -111,5 +112,7 @@ class Parts:
         """Returns why new pods cannot be connected now; empty when they can."""
         if self.policy.sync.error:
             return self.policy.sync.error
+        if usage(self.maps["endpoint"]).is_full:
+            return f"map endpoint is full: {self.maps['endpoint'].max_entries} pods"
         full = [pool for pool in self.addresses.pools() if pool.used >= pool.capacity]
         return f"no address left in {full[0].network}" if full else ""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cilia.ipcache.claims import Source
 from cilia.ipcache.ports import PrefixRows
+from cilia.model.errors import CiliaError
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys
 from cilia.runtime.reconciler import Failed
 from cilia.runtime.table import Table
@@ -83,12 +84,16 @@ class KernelIpcache:
             classes: Shape `(n,)`, the class that policy rows are keyed by.
 
         Raises:
-            KernelError: the map refused, and part of them may be missing; call again.
+            KernelError: the map refused: all is as it was before.
         """
         if not len(keys):
             return
         fresh = rule_array(keys, identities, classes)
-        self._put_rules(fresh[~self._shadowed(fresh["key"])])
+        try:
+            self._put_rules(fresh[~self._shadowed(fresh["key"])])
+        except CiliaError:
+            self._take_back(fresh)
+            raise
         others = self._rules[~np.isin(self._rules["key"], fresh["key"])]
         merged = np.concatenate([others, fresh])
         self._rules = merged[np.argsort(merged["key"])]
@@ -153,6 +158,13 @@ class KernelIpcache:
 
     def _put_rules(self, rules: Rules) -> None:
         self._kernel.write_columns(rules["key"], rules["identity"], rules["class"])
+
+    def _take_back(self, fresh: Rules) -> None:
+        """Undoes a write that found no room; what is half there would hold its room for ever."""
+        before = self._rules
+        self.remove_prefixes(fresh["key"][~np.isin(fresh["key"], before["key"])])
+        changed = before[np.isin(before["key"], fresh["key"])]
+        self._put_rules(changed[~self._shadowed(changed["key"])])
 
     def _drop_unexplained(self) -> None:
         held = self._kernel.prefixes()

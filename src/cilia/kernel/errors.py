@@ -45,7 +45,7 @@ class MapFullError(MapFull):
             f"update map {name}",
             numbers.ENOSPC,
             f"all {max_entries} entries are in use ({written} of {rows} rows written): "
-            f"remove what is not needed, or raise the size of map {name} and restart the agent",
+            f"remove what is not needed, or raise {name} in map-sizes and restart the agent",
         )
 
 

@@ -46,6 +46,7 @@ class MapKind(IntEnum):
 
 PER_CPU = (MapKind.PERCPU_HASH, MapKind.PERCPU_ARRAY, MapKind.LRU_PERCPU_HASH)
 OF_MAPS = (MapKind.ARRAY_OF_MAPS, MapKind.HASH_OF_MAPS)
+EVICTING = (MapKind.LRU_HASH, MapKind.LRU_PERCPU_HASH)
 ARRAYS = (MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.ARRAY_OF_MAPS)
 
 
@@ -70,6 +71,8 @@ class Map:
             ValueError: A dtype is not as large as the map's key or value.
         """
         self.fd = fd
+        self.refused = 0
+        """Rows that found no room since it was opened."""
         found = map_facts(fd)
         self.kind: MapKind = found["kind"]
         self.name: str = found["name"]
@@ -186,6 +189,7 @@ class Map:
             raw = self._cell(self.value, value)
         result = bpf.bpf_map_update_elem(self.fd, self._cell(self.key, key), raw, flags)
         if -result in _FULL and self.kind not in ARRAYS:
+            self.refused += 1
             raise MapFullError(self.name, self.max_entries)
         check(result, "update", f"map {self.name}")
 
@@ -261,6 +265,7 @@ class Map:
             self.fd, ffi.from_buffer(key_rows), ffi.from_buffer(value_rows), count, options
         )
         if -result in _FULL:
+            self.refused += len(key_rows) - int(count[0])
             raise MapFullError(self.name, self.max_entries, int(count[0]), len(key_rows))
         check(result, "update", f"map {self.name}, row {count[0]} of {len(key_rows)}")
         return len(key_rows)

@@ -12,6 +12,7 @@ from cilia.datapath.maps.ipcache import IpcacheMap, encode_keys
 from cilia.ipcache.claims import address_key
 from cilia.ipcache.sync import KernelIpcache, Numbers
 from cilia.kernel.maps import Map
+from cilia.model.errors import MapFull
 from cilia.model.prefixes import PrefixKeys, parse_prefixes, prefix_key
 from cilia.state import ipcache
 from cilia.state.ipcache import IpcacheRow
@@ -108,5 +109,31 @@ def test_the_map_is_rows_over_rules_over_the_world(
             table.mark_synced()
             await kernel.prune(table.snapshot())
             assert address_key("9.9.9.9") not in content(target)
+
+    asyncio.run(scene())
+
+
+@given(wish, wish, st.integers(0, 6))
+def test_a_write_that_finds_no_room_leaves_all_as_it_was(
+    before: dict[str, int], wanted: dict[str, int], room: int
+) -> None:
+    async def scene() -> None:
+        target, table = fake_map(), ipcache.table()
+        table.replace([row(prefix, 1) for prefix in WORLD])
+        kernel = KernelIpcache(typed(target), table)
+        await kernel.update(table.snapshot())
+        kernel.assign_prefixes(*columns(before))
+        held = content(target)
+        target.limit = len(held) + room
+        try:
+            kernel.write_prefixes(*columns(wanted))
+        except MapFull:
+            assert content(target) == held
+            assert len(model(dict.fromkeys(WORLD, 1), before | wanted)) > target.limit
+        else:
+            assert content(target) == model(dict.fromkeys(WORLD, 1), before | wanted)
+        target.limit = 1 << 30
+        kernel.assign_prefixes(*columns(wanted))
+        assert content(target) == model(dict.fromkeys(WORLD, 1), wanted)
 
     asyncio.run(scene())

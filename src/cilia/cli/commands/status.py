@@ -18,7 +18,7 @@ POLL_S = 0.2
 def unhealthy(status: Json) -> list[str]:
     """What is not well, one sentence a part; empty when all is."""
     found = []
-    for name in ("cilium", "kubernetes", "cni-file", "hubble"):
+    for name in ("cilium", "kubernetes", "cni-file", "hubble", "bpf-maps"):
         part = status.get(name) or {}
         if part.get("state") in ("Failure", "Warning"):
             found.append(f"{name}: {part.get('msg', part['state'])}")
@@ -64,6 +64,7 @@ def status_lines(status: Json, verbose: bool) -> list[str]:
         "Attach Mode": str(status.get("attach-mode", "")).upper(),
         "Device Mode": (status.get("datapath-mode") or "veth"),
         "Masquerading": _masquerading(status),
+        "BPF Maps": _part(status.get("bpf-maps") or {}),
         "Controller Status": f"{len(controllers) - len(failing)}/{len(controllers)} healthy",
         "Hubble": _part(status.get("hubble") or {"state": "Disabled"}),
     }

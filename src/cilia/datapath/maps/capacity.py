@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from cilia.kernel.maps import ARRAYS, Map, MapKind
+from cilia.kernel.maps import ARRAYS, EVICTING, Map, MapKind
 
 
 class MapUsage(msgspec.Struct, frozen=True):
@@ -17,11 +17,20 @@ class MapUsage(msgspec.Struct, frozen=True):
     """None: an array or ring, which is as full as it is made."""
     key_bytes: int
     value_bytes: int
+    refused: int = 0
+    """Rows that found no room since this process opened the map."""
+    evicts: bool = False
+    """Whether a row that has no room takes the place of the one that was used least."""
 
     @property
     def pressure(self) -> float:
         """Share of the capacity in use, 0 to 1."""
         return 0.0 if self.rows is None or not self.capacity else self.rows / self.capacity
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next row will be refused."""
+        return self.pressure >= 1 and not self.evicts
 
 
 def usage(one: Map) -> MapUsage:
@@ -34,6 +43,8 @@ def usage(one: Map) -> MapUsage:
         rows=None if fixed else one.count(),
         key_bytes=one.key.itemsize,
         value_bytes=one.value.itemsize,
+        refused=one.refused,
+        evicts=one.kind in EVICTING,
     )
 
 
