@@ -31,6 +31,8 @@ FILES = {
     10: "forward.h",
     11: "rewrite.h",
     12: "masquerade.h",
+    13: "headers.h",
+    14: "related.h",
 }
 """`enum source_file` of bpf/lib/event.h, as people look for the files."""
 POLICY_DENIED, POLICY_DENY = 133, 181

@@ -1,7 +1,7 @@
 """Programs that images bring: ours, and stand-ins for what the host lacks.
 
 Our programs are modules of the standard library alone. A catalogue container sees
-them below `/opt/cilia` and runs `python /opt/cilia NAME`, with the interpreter
+them below `/.cilia` and runs `python /.cilia NAME`, with the interpreter
 that runs cilia.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 import cilia
 from cilia.lab.images.image import DEFAULT_PATH
 
-_HOME = "/opt/cilia"
+_HOME = "/.cilia"
 _PROGRAMS_MOUNT = f"{_HOME}/cilia/lab/images/programs"
 _FOLDER = Path(__file__).parent / "programs"
 _STAND_INS = {"curl": "curl", "wget": "wget", "nc": "nc", "nslookup": "nslookup"}
