@@ -28,7 +28,7 @@ mount --rbind /sys $base/sys
 mount --rbind /dev $base/dev
 mount -t tmpfs tmpfs $base/run
 mount -t tmpfs tmpfs $base/var/lib
-export PYTHONPATH=/opt/cilia PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 cilia="chroot $base python3 -m cilia"
 if chroot $base sh -c 'command -v clang || command -v clang-19 || command -v cc || command -v make'
 then echo 'not a clean root: there is a compiler' >&2; exit 1; fi
@@ -53,8 +53,8 @@ def base() -> Path:
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Path:
-    """A folder with /opt/cilia: the wheel and what it depends on, for Debian 12's Python."""
-    target = tmp_path / "root/opt/cilia"
+    """A folder with the wheel and what it depends on, where Debian 12 has such packages."""
+    target = tmp_path / "root/usr/local/lib/python3.11/dist-packages"
     pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(target)]
     choice = ["--python-version", "3.11", "--only-binary=:all:", "--implementation", "cp"]
     subprocess.run([*pip, *choice, str(wheel)], check=True)
