@@ -3,7 +3,17 @@
 import importlib
 import sys
 
-NAMES = ("datapath", "ipcache", "policy_engine", "cni", "policy_apply", "agent", "cli", "lab")
+NAMES = (
+    "datapath",
+    "ipcache",
+    "policy_engine",
+    "cni",
+    "policy_apply",
+    "agent",
+    "cli",
+    "policy_test",
+    "lab",
+)
 
 
 def main() -> None:

@@ -28,9 +28,9 @@ class LazyGroup(click.Group):
         lazy: command word -> "module:attribute", or an alias's target word.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lazy = dict(lazy)
+        self._lazy = dict(lazy or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *self._lazy})
@@ -45,8 +45,8 @@ class LazyGroup(click.Group):
         return command
 
 
-class AliasGroup(click.Group):
-    """A group that also answers to the short words fingers know: ls, show, inspect."""
+class AliasGroup(LazyGroup):
+    """A lazy group that also answers to the short words fingers know: ls, show, inspect."""
 
     ALIASES: Mapping[str, str] = {"ls": "list", "show": "get", "inspect": "get"}
 

@@ -12,7 +12,14 @@ from cilia.cli.output import emit, table
 POLL_S = 0.1
 
 
-@click.group(cls=AliasGroup)
+LAZY = {
+    "list": "cilia.cli.commands.policy_status:list_",
+    "test": "cilia.cli.commands.policy_test:test",
+}
+"""The engine takes longer to import than a question to the agent."""
+
+
+@click.group(cls=AliasGroup, lazy=LAZY)
 def policy() -> None:
     """Policies: the rules that this node enforces."""
 
