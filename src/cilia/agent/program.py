@@ -15,7 +15,7 @@ import uvloop
 
 from cilia.agent.settings import AgentSettings, node_site
 from cilia.agent.wiring import run_agent
-from cilia.kernel import mounts
+from cilia.kernel import features, mounts
 from cilia.model.errors import CiliaError
 from cilia.runtime.locks import ProcessLock
 from cilia.runtime.logs import set_up_logs
@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
         sourced = read_settings(arguments)
         settings = sourced.values
         set_up_logs(settings.log_level, settings.log_format)
+        features.require(features.features())
         node = settings.node_name or platform.node()
         cgroup = Path(settings.cgroup) if settings.cgroup else mounts.cgroup2_root()
         site = node_site(settings, node, cgroup)

@@ -1,14 +1,12 @@
-"""Event rings to columns, and single records to values.
+"""Event rings to columns.
 
 Source:
     bpf/lib/event.h.
 """
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,69 +16,9 @@ from cilia.kernel.rings import Ring
 from cilia.model.site import NodeSite
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One record, as plain values."""
-
-    time_ns: int
-    """Since the epoch."""
-    cpu: int
-    type: int
-    """enum event_type: 1 drop, 4 trace, 5 policy verdict."""
-    subtype: int
-    """Drop: reason; trace: trace point; verdict: direction."""
-    verdict: int
-    source: str
-    destination: str
-    source_port: int
-    destination_port: int
-    protocol: int
-    source_identity: int
-    destination_identity: int
-    source_endpoint: int
-    destination_endpoint: int
-    provenance: int
-    policy: int
-    generation: int
-    length: int
-    ifindex: int
-    cookie: int
-    tcp_flags: int
-    icmp_type: int
-    icmp_code: int
-    reason: int
-    match: int
-    direction: int
-    proxy_port: int
-    file: int
-    line: int
-
-
-_PLAIN = tuple(
-    field
-    for field in Event.__struct_fields__
-    if field not in ("time_ns", "cpu", "source", "destination")
-)
-
-
 def event_dtype() -> np.dtype[Any]:
     """Layout of a record."""
     return layout.struct("event_record")
-
-
-def boot_offset_ns() -> int:
-    """What to add to CLOCK_MONOTONIC to get the time since the epoch, now."""
-    return time.time_ns() - time.monotonic_ns()
-
-
-def decode(record: Any, cpu: int, offset_ns: int) -> Event:
-    """One record as a value; for the few that someone looks at, not for all."""
-    return Event(
-        time_ns=int(record["time"]) + offset_ns,
-        cpu=cpu,
-        source=str(layout.decode_address(record["source"].item())),
-        destination=str(layout.decode_address(record["destination"].item())),
-        **{field: int(record[field]) for field in _PLAIN},
-    )
 
 
 class EventRings:
