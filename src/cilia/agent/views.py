@@ -149,22 +149,6 @@ def policy_json(parts: Parts) -> Json:
     return {"revision": parts.policy.engine.revision, "policy": text}
 
 
-def policy_statuses_json(parts: Parts) -> list[Json]:
-    """Returns what became of each policy object."""
-    return [
-        {
-            "kind": row.key[0],
-            "namespace": row.key[1],
-            "name": row.key[2],
-            "valid": not row.error,
-            "error": row.error,
-            "revision": row.revision,
-            "endpoints": list(row.endpoints),
-        }
-        for row in sorted(parts.tables.policy_statuses, key=lambda row: row.key)
-    ]
-
-
 def rule_json(rule: ProvenanceRule) -> Json:
     """Returns one rule behind a verdict."""
     return {
