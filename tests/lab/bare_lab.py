@@ -125,7 +125,10 @@ class BareLab(RunningLab):
     # The agent
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
-        """HTTP status and JSON of the agent's answer; the path goes out as it is."""
+        """HTTP status and JSON of the agent's answer; the path goes out as it is.
+
+        None: what answers is the HTTP library, which found no request to give to the agent.
+        """
         head, _, _ = encode_request(method, "/", {}, None).partition(b"\r\n\r\n")
         head = head.replace(b" / ", f" {path} ".encode("latin-1", "replace"), 1)
         head = head.replace(b"Content-Length: 0", f"Content-Length: {len(body)}".encode())
@@ -135,7 +138,8 @@ class BareLab(RunningLab):
             connection.sendall(head + b"\r\n\r\n" + body)
             answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
         status, content = decode_answer(answer)
-        return status, json.loads(content) if content else None
+        is_json = b"application/json" in answer.partition(b"\r\n\r\n")[0]
+        return status, json.loads(content) if is_json else None
 
     def endpoint(self, pod: str) -> dict[str, Any]:
         """What the agent says of a pod's endpoint; empty: there is none."""

@@ -11,13 +11,22 @@ from typing import Any
 from cilia.agent import kernel_views, views
 from cilia.agent.health import status_response
 from cilia.agent.parts import Parts
+from cilia.agent.policy_views import policy_routes
+from cilia.agent.selector_views import selectors_json
 from cilia.datapath.maps.capacity import MapUsage, usage, usages
 from cilia.datapath.maps.metric import event_stats
 from cilia.endpoint.handler import CniHandler
 from cilia.model.errors import InvalidValue, NotFound
 from cilia.runtime.settings import render_settings
 from cilia.state.endpoints import EndpointRow
-from cilia.wire.unixhttp import Handler, Request, Response, json_response, query_number
+from cilia.wire.unixhttp import (
+    Handler,
+    Request,
+    Response,
+    json_response,
+    parse_number,
+    query_number,
+)
 
 Route = tuple[str, str, Handler]
 View = Callable[[Parts], Any]
@@ -28,7 +37,6 @@ PLAIN: dict[str, View] = {
     "/v1/identity/endpoints": views.identity_endpoints_json,
     "/v1/ip": views.ips_json,
     "/v1/policy": views.policy_json,
-    "/v1/policy/status": views.policy_statuses_json,
     "/v1/service": views.services_json,
 }
 """What is one table, as it is."""
@@ -48,6 +56,7 @@ def routes(parts: Parts, cni: CniHandler) -> list[Route]:
     return [
         *(("GET", path, _plain(parts, view)) for path, view in PLAIN.items()),
         *(("GET", path, _in_thread(parts, view)) for path, view in KERNEL.items()),
+        *policy_routes(parts),
         ("GET", "/v1/healthz", api.healthz),
         ("GET", "/v1/config", api.config),
         ("GET", "/v1/endpoint", api.endpoints),
@@ -137,7 +146,8 @@ class _Api:
         name = request.match_info["id"]
         table = self._parts.tables.endpoints
         if name.isdecimal():
-            found = [row for row in [table.get(int(name))] if row is not None]
+            number = parse_number(name, "endpoint")
+            found = [row for row in [table.get(number)] if row is not None]
         elif name.startswith("container-id:"):
             found = table.by("container", name.partition(":")[2])
         elif name.startswith("pod-name:") and name.count(":") == 2:
@@ -158,7 +168,7 @@ class _Api:
         raise NotFound(f"identity {number}: not known here; see `cilia identity list`")
 
     async def selectors(self, request: Request) -> Response:
-        return json_response([])
+        return json_response(selectors_json(self._parts.policy.engine))
 
     async def provenance(self, request: Request) -> Response:
         number = _number(request, "provenance")
@@ -210,7 +220,4 @@ class _Api:
 
 
 def _number(request: Request, what: str) -> int:
-    text = request.match_info["id"]
-    if not text.isdecimal():
-        raise InvalidValue(f"{what} {text!r} is not a number")
-    return int(text)
+    return parse_number(request.match_info["id"], what)

@@ -21,6 +21,7 @@ Request = web.Request
 Response = web.StreamResponse
 Handler = Callable[[Request], Awaitable[Response]]
 
+_DIGITS = 18
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -53,10 +54,20 @@ def query_number(request: Request, name: str, default: int) -> int:
         InvalidValue: it is not one.
     """
     text = request.query.get(name)
-    if text is None:
-        return default
-    if not text.isdecimal():
-        raise InvalidValue(f"query parameter {name} is {text!r}; it must be a number")
+    return default if text is None else parse_number(text, f"query parameter {name}")
+
+
+def parse_number(text: str, what: str) -> int:
+    """Returns the number that a client wrote.
+
+    Raises:
+        InvalidValue: it is not one, or has more digits than anything we count; the text
+            begins with `what`.
+    """
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise InvalidValue(
+            f"{what} is {text[:_DIGITS]!r}; it must be a number of at most {_DIGITS} digits"
+        )
     return int(text)
 
 

@@ -35,6 +35,8 @@ from .watch import Watch, watch_options
 
 log = logging.getLogger(__name__)
 
+_WARNINGS, _WARNING_LENGTH = 16, 256
+"""Together as much as Kubernetes puts into headers."""
 _PATCHES = frozenset(
     {
         "application/json-patch+json",
@@ -271,10 +273,15 @@ def answer(
     elif call.shape.kind:
         body = partial_metadata(item)
     response = respond(body, code)
-    for text in options.warnings if options else []:
-        plain = text.encode("ascii", "replace").decode().replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{plain}"')
+    for text in (options.warnings if options else [])[:_WARNINGS]:
+        response.headers.add("Warning", f'299 - "{_quotable(text)}"')
     return response
+
+
+def _quotable(text: str) -> str:
+    """A warning as part of a header; it may repeat whatever a client wrote."""
+    plain = "".join(one if " " <= one <= "~" else "?" for one in text[:_WARNING_LENGTH])
+    return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def respond(body: Any, code: int = 200, content_type: str = "application/json") -> web.Response:
