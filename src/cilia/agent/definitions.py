@@ -28,7 +28,8 @@ FIRST = (
 """What the agent itself needs, before what it only brings along."""
 PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 VERSION_LABEL = "io.cilium.k8s.crd.schema.version"
-VERSION = "1.32.6"
+VERSION = "1.32.6.1"
+"""Of the schemas that we take from Cilium, and then our own count."""
 
 
 def definition_names() -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from cilia.agent.definitions import Definitions
+from cilia.agent.enforcement import Enforcement
 from cilia.agent.settings import AgentSettings
 from cilia.agent.sources import TableSource
 from cilia.datapath.attach import Attacher
@@ -46,6 +47,7 @@ class Parts:
         ipcache: Ipcache,
         kernel_ipcache: KernelIpcache,
         policy: PolicyService,
+        enforcement: Enforcement,
         services: Services,
         kernel_services: KernelServices,
         nodes: Nodes,
@@ -69,6 +71,7 @@ class Parts:
         self.ipcache = ipcache
         self.kernel_ipcache = kernel_ipcache
         self.policy = policy
+        self.enforcement = enforcement
         self.services = services
         self.kernel_services = kernel_services
         self.nodes = nodes
@@ -94,6 +97,11 @@ class Parts:
         """Takes note that the kernel has its first complete policy."""
         self.policy_ready = True
         self.kernel_ipcache.mark_assigned()
+
+    def node_names(self) -> Set[str] | None:
+        """Returns the nodes that there are; None while that is not known."""
+        nodes = self.tables.nodes
+        return {node.name for node in nodes} if nodes.synced.is_set() else None
 
     def is_leader(self) -> bool:
         """Returns whether this node does what only one node of the cluster must do."""

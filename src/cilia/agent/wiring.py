@@ -17,6 +17,7 @@ from typing import Any
 from cilia.agent.api import routes
 from cilia.agent.definitions import Definitions
 from cilia.agent.endpoint_objects import EndpointObjects
+from cilia.agent.enforcement import Enforcement
 from cilia.agent.parts import Parts
 from cilia.agent.policy_objects import PolicyObjects
 from cilia.agent.settings import AgentSettings
@@ -47,7 +48,7 @@ from cilia.model.label_filter import LabelFilter
 from cilia.model.site import NodeSite
 from cilia.node import NodeNetwork, Nodes, PodNetworks, find_network, set_up_network
 from cilia.node.service import OwnNode, PeerRoutes, cilium_node
-from cilia.policy.contents import Enforcement
+from cilia.policy.contents import Enforcement as EnforcementMode
 from cilia.policy.service import PolicyService
 from cilia.policy.settings import PolicySettings
 from cilia.policy.sync import PolicySync
@@ -171,12 +172,13 @@ def make_parts(
         identities,
         LabelFilter(settings.labels),
     )
+    policy_settings = PolicySettings(
+        enforcement=EnforcementMode(settings.enable_policy), cluster=settings.cluster_name
+    )
     policy = PolicyService(
         tables,
         PolicySync(loaded.maps["policy"], loaded.maps["policy_class"], kernel_ipcache, endpoints),
-        PolicySettings(
-            enforcement=Enforcement(settings.enable_policy), cluster=settings.cluster_name
-        ),
+        policy_settings,
         site.state / "policy.json",
     )
     kernel_services = KernelServices(ServiceMap(loaded.maps))
@@ -204,6 +206,7 @@ def make_parts(
         ipcache=ipcache,
         kernel_ipcache=kernel_ipcache,
         policy=policy,
+        enforcement=Enforcement(tables, policy, loaded.maps["endpoint"], policy_settings, clock),
         services=Services(tables, kernel_services),
         kernel_services=kernel_services,
         nodes=nodes,
@@ -229,10 +232,10 @@ def writers(parts: Parts) -> tuple[Reconciler[Any], ...]:
     """Returns what writes our tables into objects of the API server."""
     tables, client = parts.tables, parts.client
     endpoint_objects = EndpointObjects(client, parts.own.addresses[0])
-    policy_objects = PolicyObjects(client)
+    policy_objects = PolicyObjects(client, parts.site.name, parts.node_names)
     return (
         Reconciler("CiliumEndpoint objects", tables.endpoints, endpoint_objects),
-        Reconciler("policy status", tables.policy_statuses, policy_objects),
+        Reconciler("policy status", tables.policy_enforcements, policy_objects),
     )
 
 
@@ -272,7 +275,7 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         (parts.endpoints,),
         (Stack("API server", (parts.definitions,), speakers),),
         (parts.ipcache, parts.services, parts.nodes),
-        (Noted(parts.policy, parts.note_policy), sweeper, collector, socket),
+        (Noted(parts.policy, parts.note_policy), parts.enforcement, sweeper, collector, socket),
     )
 
 

@@ -11,6 +11,7 @@ from cilia.state import (
     nodes,
     pods,
     policies,
+    policy_enforcements,
     policy_statuses,
     prefixes,
     remote_endpoints,
@@ -24,6 +25,7 @@ class Tables:
     def __init__(self) -> None:
         self.policies = policies.table()
         self.policy_statuses = policy_statuses.table()
+        self.policy_enforcements = policy_enforcements.table()
         self.cidr_groups = cidr_groups.table()
         self.namespaces = namespaces.table()
         self.pods = pods.table()

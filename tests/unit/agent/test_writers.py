@@ -1,16 +1,13 @@
 """What the agent writes into objects of the API server."""
 
 import asyncio
-import datetime
 from typing import Any, cast
 
 import msgspec
 
 from cilia.agent.endpoint_objects import EndpointObjects, endpoint_object
 from cilia.agent.objects import CiliumEndpointItem
-from cilia.agent.policy_objects import PolicyObjects, condition
 from cilia.state.endpoints import EndpointRow, EndpointState
-from cilia.state.policy_statuses import PolicyStatus
 from cilia.state.ports import NamedPort
 from cilia.wire.kubernetes import ApiError, KubernetesClient
 
@@ -108,31 +105,3 @@ def test_pruning_removes_what_no_endpoint_explains_and_nothing_of_a_waiting_pod(
         assert list(cluster.objects) == [f"{COLLECTION}/web"]
 
     asyncio.run(scene())
-
-
-def test_a_condition_is_written_once_and_its_time_moves_with_its_status_alone() -> None:
-    async def scene() -> None:
-        cluster = Cluster()
-        path = "/apis/cilium.io/v2/namespaces/shop/ciliumnetworkpolicies/p"
-        cluster.objects[path] = {"metadata": {"name": "p"}}
-        target = PolicyObjects(client(cluster))
-        key = ("CiliumNetworkPolicy", "shop", "p")
-        good, bad = PolicyStatus(key, 1, revision=5), PolicyStatus(key, 2, "spec.x: is wrong")
-        for row in (good, good, bad, bad, PolicyStatus(("NetworkPolicy", "shop", "n"), 1)):
-            assert not await target.update([row])
-        assert cluster.writes == [f"{path}/status"] * 2
-        held = cluster.objects[path]["status"]["conditions"]
-        assert [(each["status"], each["message"]) for each in held] == [
-            ("False", "spec.x: is wrong")
-        ]
-        gone = PolicyStatus(("CiliumNetworkPolicy", "shop", "gone"), 1)
-        assert not await target.update([gone])
-
-    asyncio.run(scene())
-
-
-def test_a_valid_policy_says_so() -> None:
-    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    told = condition(PolicyStatus(("CiliumNetworkPolicy", "a", "b"), 1), moment)
-    assert told["status"] == "True"
-    assert told["lastTransitionTime"] == "2026-01-02T03:04:05Z"

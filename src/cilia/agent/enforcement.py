@@ -1,0 +1,167 @@
+"""How far policies have got: what policy wants, against the endpoints' rows in the kernel.
+
+    policy statuses, endpoints ──┐
+    endpoint map (kernel) ───────┴─▶ policy enforcements ──▶ objects' status, REST
+
+An endpoint enforces an object when its row is open under the policy number that policy
+last chose for it, for that number's rows are of every object that selects the endpoint.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from cilia.datapath import layout
+from cilia.kernel.maps import Map
+from cilia.model.errors import CiliaError, PolicyError
+from cilia.policy.service import PolicyService
+from cilia.policy.settings import PolicySettings
+from cilia.policy.sources import parse_policy
+from cilia.policy.suspicions import suspicions_of
+from cilia.runtime.clock import Clock
+from cilia.state.policies import Key, PolicyObject
+from cilia.state.policy_enforcements import PolicyEnforcement
+from cilia.state.policy_statuses import PolicyStatus
+from cilia.state.tables import Tables
+
+log = logging.getLogger(__name__)
+
+GATHER_S = 0.1
+"""What changes within this time is looked at once."""
+BEHIND_S = 1.0
+"""How often to look while an endpoint is behind."""
+LOOK_S = 30.0
+"""How often to look when all is well, should somebody else have changed the kernel."""
+
+OpenRows = Mapping[int, int]
+"""Endpoint id -> policy number of its row in the kernel, of those that are open."""
+
+
+class Enforcement:
+    """A Service that keeps the table of policy enforcements."""
+
+    name = "policy enforcement"
+
+    def __init__(
+        self,
+        tables: Tables,
+        policy: PolicyService,
+        endpoint_map: Map,
+        settings: PolicySettings,
+        clock: Clock,
+    ) -> None:
+        self._tables = tables
+        self._table = tables.policy_enforcements.claim("agent")
+        self._policy = policy
+        self._map = endpoint_map
+        self._settings = settings
+        self._clock = clock
+        self._read: dict[Key, tuple[bytes, tuple[str, ...], int]] = {}
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Looks whenever something may have changed, until cancelled."""
+        ready.set()
+        tables = self._tables
+        with tables.policy_statuses.watch() as statuses, tables.endpoints.watch() as endpoints:
+            while True:
+                self.look()
+                behind = any(row.missing for row in self._table)
+                pending = (statuses.pending, endpoints.pending)
+                await _any_of(pending, BEHIND_S if behind else LOOK_S)
+                await self._clock.sleep(GATHER_S)
+                statuses.take()
+                endpoints.take()
+
+    def look(self) -> None:
+        """Compares once, now."""
+        try:
+            open_rows = read_open_rows(self._map)
+        except CiliaError as error:
+            log.error("endpoint rows not read", extra={"error": str(error)})
+            return
+        known = {row.key for row in self._tables.policies}
+        self._read = {key: read for key, read in self._read.items() if key in known}
+        self._table.replace(
+            [self._row(status, open_rows) for status in self._tables.policy_statuses]
+        )
+        if self._tables.policies.synced.is_set() and all(key in self._table for key in known):
+            self._table.mark_synced()
+
+    def _row(self, status: PolicyStatus, open_rows: OpenRows) -> PolicyEnforcement:
+        warnings, rules = self._reading(status.key)
+        missing = status.endpoints if status.error else self._behind(status, open_rows)
+        return PolicyEnforcement(
+            status.key,
+            status.generation,
+            status.error,
+            warnings,
+            status.revision,
+            rules,
+            self._names(status.endpoints),
+            self._names(missing),
+            self._reason(status, missing, open_rows),
+        )
+
+    def _behind(self, status: PolicyStatus, open_rows: OpenRows) -> tuple[int, ...]:
+        assigned = self._policy.engine.assigned
+        return tuple(
+            number
+            for number in status.endpoints
+            if number not in assigned or open_rows.get(number) != assigned[number].policy
+        )
+
+    def _reason(self, status: PolicyStatus, missing: tuple[int, ...], open_rows: OpenRows) -> str:
+        if not missing:
+            return ""
+        if status.error:
+            return "the object is refused; what was in force before it stays"
+        if self._policy.sync.error:
+            return self._policy.sync.error
+        if any(number not in open_rows for number in missing):
+            return "the endpoint is closed: see `cilia endpoint log`"
+        return "the kernel holds an earlier policy for the endpoint"
+
+    def _names(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        rows = [self._tables.endpoints.get(number) for number in numbers]
+        return tuple(sorted(f"{row.namespace}/{row.pod}" for row in rows if row is not None))
+
+    def _reading(self, key: Key) -> tuple[tuple[str, ...], int]:
+        """The warnings and the number of rules of an object, read once a version."""
+        row = self._tables.policies.get(key)
+        if row is None:
+            return (), 0
+        held = self._read.get(key)
+        if held is None or held[0] != row.text:
+            held = self._read[key] = (row.text, *read_object(row, self._settings))
+        return held[1:]
+
+
+def read_object(row: PolicyObject, settings: PolicySettings) -> tuple[tuple[str, ...], int]:
+    """Returns what is suspicious about an object, and how many rules it has."""
+    document: Any = msgspec.json.decode(row.text)
+    try:
+        policy = parse_policy(document, settings.context)
+    except PolicyError:
+        return (), 0
+    rules = sum(len(spec.entries) for spec in policy.specs)
+    return tuple(map(str, suspicions_of(document, policy))), rules
+
+
+def read_open_rows(endpoint_map: Map) -> OpenRows:
+    """Returns the policy number of every endpoint that the kernel lets speak."""
+    rows = endpoint_map.entries()[1]
+    ready = (rows["flags"] & layout.constant("ENDPOINT_READY")) != 0
+    return dict(zip(rows["id"][ready].tolist(), rows["policy"][ready].tolist(), strict=True))
+
+
+async def _any_of(events: Iterable[asyncio.Event], limit_s: float) -> None:
+    """Returns once one of the events is set, or the time is over."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

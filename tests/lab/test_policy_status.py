@@ -1,0 +1,73 @@
+"""What a policy's author sees: kubectl's columns, `cilia policy list`, `validate`, `stats`."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab.running_lab import RunningLab, wait_for
+from lab.test_star_wars import POLICY, land
+
+ODD = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: odd}
+spec:
+  endpointSelector: {matchLabels: {class: nobody}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {"k8:class": xwing}}]
+"""
+
+
+@pytest.fixture
+def enforced(lab: RunningLab) -> Iterator[RunningLab]:
+    """The lab with the walk's policy in force."""
+    done = lab.kubectl("apply", "-f", str(POLICY))
+    assert done.returncode == 0, done.stderr
+    try:
+        wait_for("kubectl shows it enforced", lambda: columns(lab, "rule1")[-2:] == ["True", "2/2"])
+        yield lab
+    finally:
+        lab.kubectl("delete", "cnp", "--all")
+        wait_for("no policy is left", lambda: rows(lab, "list") == [])
+
+
+def columns(lab: RunningLab, name: str) -> list[str]:
+    """What `kubectl get cnp` prints of one policy."""
+    lines = lab.kubectl("get", "cnp").stdout.splitlines()
+    assert not lines or lines[0].split()[-2:] == ["VALID", "ENFORCED"]
+    return next((line.split() for line in lines if line.startswith(f"{name} ")), [])
+
+
+def rows(lab: RunningLab, word: str) -> Any:
+    """What `cilia policy WORD -o json` prints."""
+    done = lab.cilia("policy", word, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_policy_says_how_far_it_is_enforced(enforced: RunningLab) -> None:
+    (row,) = rows(enforced, "list")
+    assert (row["name"], row["valid"], row["enforced"], row["selected"]) == ("rule1", True, 2, 2)
+    wide = enforced.cilia("policy", "list", "-o", "wide").stdout
+    assert wide.count("default/deathstar-") == 2
+    assert "not enforced" not in wide
+    held = enforced.json("get", "cnp", "rule1")
+    (part,) = held["status"]["nodes"].values()
+    assert (part["endpoints"], part["enforced"]) == (2, 2)
+    assert part["observedGeneration"] == held["metadata"]["generation"]
+    version = held["metadata"]["resourceVersion"]
+    assert land(enforced, "tiefighter").returncode == 0
+    again = enforced.json("get", "cnp", "rule1")["metadata"]["resourceVersion"]
+    assert again == version, "nothing is written when nothing has changed"
+
+
+def test_an_odd_policy_is_valid_and_warned_about(enforced: RunningLab) -> None:
+    done = enforced.kubectl("apply", "-f", "-", text=ODD)
+    assert done.returncode == 0, done.stderr
+    wait_for("it selects nobody", lambda: columns(enforced, "odd")[-2:] == ["True", "0/0"])
+    told = enforced.json("get", "cnp", "odd")["status"]["conditions"]
+    warning = next(each for each in told if each["type"] == "Warning")
+    assert "did you mean k8s:class?" in warning["message"]
+    assert "did you mean k8s:class?" in enforced.cilia("policy", "list").stdout
