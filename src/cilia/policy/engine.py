@@ -43,6 +43,7 @@ from cilia.policy.resolution import (
     claims_of,
     uses_world,
 )
+from cilia.policy.selector_use import SelectorUse
 from cilia.policy.subjects import SubjectTable
 
 INIT_LABEL = "reserved:init"
@@ -203,6 +204,22 @@ class PolicyEngine:
         numbers = self.subjects.spec_numbers(key).values()
         users: set[int] = set().union(*(self.subjects.users.get(n, set()) for n in numbers))
         return sorted(e for e, endpoint in self.endpoints.items() if endpoint.identity in users)
+
+    def selectors(self) -> list[SelectorUse]:
+        """The selectors in use, with what they select and whose they are."""
+        policies: dict[Selector, set[PolicyKey]] = {}
+        for number, claims in self._claims.items():
+            for selector in {one for claim in claims for one in claim.needs}:
+                policies.setdefault(selector, set()).add(self.subjects.specs[number].policy)
+        return [
+            SelectorUse(
+                str(one),
+                tuple(sorted(policies.get(one, ()))),
+                self._in_use[one],
+                tuple(self.peers.selected(one)),
+            )
+            for one in self.peers.selectors()
+        ]
 
     def rules(self, provenance: int) -> tuple[ProvenanceRule, ...]:
         """The rules behind a provenance number."""

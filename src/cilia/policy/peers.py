@@ -148,6 +148,13 @@ class PeerTable:
         """The selectors in use, by value, and their numbers."""
         return dict(self._numbers)
 
+    def selected(self, selector: Selector) -> list[int]:
+        """The identities that a selector in use selects, in order; prefixes by their own."""
+        if not isinstance(selector, CidrSet):
+            slots = self._slots_of(selector)
+            return sorted({int(self._identity[slot]) for slot in slots} - {0})
+        return self.prefixes.identities(self._numbers[selector])
+
     def _take(self, selector: Selector) -> int:
         number, self._next_selector = self._next_selector, self._next_selector + 1
         self._numbers[selector] = number

@@ -61,6 +61,12 @@ class PrefixTable:
         """The CIDR sets that cover what is at a slot."""
         return self._covering.get(slot, _NOTHING)
 
+    def identities(self, number: int) -> list[int]:
+        """The identities of the rule prefixes that a CIDR set covers, in order."""
+        slots = [slot for slot, numbers in self._covering.items() if number in numbers]
+        found = self._written["identity"][np.isin(self._key_slots, slots)]
+        return sorted(found.tolist())
+
     def cover(
         self, sets: Mapping[int, CidrSet], new_group: Callable[[LabelSet], int]
     ) -> tuple[list[int], list[int]]:
