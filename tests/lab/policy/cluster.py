@@ -66,7 +66,6 @@ class Cluster:
         self._client = self._runner.run(self._connect())
         for document in (*_namespaces(), *_pods(self.node_of)):
             self.create(document)
-        wait_for("every pod is an endpoint", lambda: len(self._endpoints()) == len(PODS))
         wait_for("every node knows every pod", self.knows_all_pods)
         self._find_places()
         self._route_the_world_to_pods()
@@ -113,6 +112,11 @@ class Cluster:
         shown = "\n".join(wrong[:24])
         assert not wrong, f"{len(wrong)} of {len(expected)} flows are not as expected:\n{shown}"
 
+    def passes(self, asked: Iterable[Flow]) -> bool:
+        """True if all of these flows pass now."""
+        outcomes = probe(self.places, dict.fromkeys(asked, False))
+        return set(outcomes.values()) == {PASSED}
+
     # Objects
 
     def create(self, document: Json) -> Json:
@@ -154,7 +158,8 @@ class Cluster:
 
     def wait_in_force(self, documents: Iterable[Json]) -> None:
         """Waits until every node enforces these objects as they are now."""
-        wanted = {_key(each): each["metadata"]["generation"] for each in documents}
+        rules = [each for each in documents if each["kind"].endswith("Policy")]
+        wanted = {_key(each): each["metadata"]["generation"] for each in rules}
         for node, agent in self.agents.items():
             what = f"{node} enforces {', '.join('/'.join(key) for key in wanted)}"
             wait_for(what, lambda agent=agent: _enforces(agent, wanted))
@@ -165,23 +170,27 @@ class Cluster:
         for node, agent in self.agents.items():
             wait_for(f"{node} forgets {keys}", lambda agent=agent: _forgot(agent, keys))
 
-    def wait_labelled(self, pods: Iterable[str], label: str, *, present: bool = True) -> None:
-        """Waits until every node knows these pods under an identity with(out) a label."""
+    def wait_labelled(self, pods: Iterable[str], label: str) -> None:
+        """Waits until every node knows these pods under an identity with a label."""
 
         def is_so() -> bool:
             found = self._endpoints()
             return self.knows_all_pods() and all(
-                (label in found[pod]["status"]["identity"]["labels"]) == present for pod in pods
+                pod in found and label in found[pod]["status"]["identity"]["labels"]
+                for pod in pods
             )
 
-        wait_for(f"{label} on {pods}: {present}", is_so)
+        wait_for(f"{label} on {', '.join(pods)}", is_so)
 
     # The agents
 
     def knows_all_pods(self) -> bool:
         """True if every node's kernel knows each pod by its identity, and policy is in step."""
         identities: dict[str, int] = {}
-        for endpoint in self._endpoints().values():
+        ready = self._endpoints()
+        if len(ready) < len(PODS):
+            return False
+        for endpoint in ready.values():
             (addresses,) = endpoint["status"]["networking"]["addressing"]
             number = (endpoint["status"]["identity"] or {}).get("id", 0)
             identities |= {addresses["ipv4"] + "/32": number, addresses["ipv6"] + "/128": number}
@@ -220,7 +229,7 @@ class Cluster:
         self.places[API] = Place(API, net, *API_ADDRESSES, answers=False)
 
     def _route_the_world_to_pods(self) -> None:
-        """A router out there that knows the pods' networks, so that they can be asked from there."""
+        """Lets the world ask pods, as behind a router that knows their networks."""
         for node, agent in self.agents.items():
             host = self.site.node_host(node)
             told = next(

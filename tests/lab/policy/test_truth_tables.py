@@ -319,7 +319,7 @@ def test_without_policy_everyone_reaches_everyone(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", (*DEFAULTS, *PEERS, *PORTS, *BLOCKS, *TOGETHER), ids=lambda case: case.name
+    "case", [*DEFAULTS, *PEERS, *PORTS, *BLOCKS, *TOGETHER], ids=lambda case: case.name
 )
 def test_truth_table(cluster: Cluster, case: Case) -> None:
     with cluster.policies(case.text):
