@@ -25,6 +25,6 @@ class PrefixRows(Protocol):
         """Removes prefixes; a missing one is no error."""
         ...
 
-    def prefixes(self) -> PrefixKeys:
-        """Returns every prefix."""
+    def columns(self) -> tuple[PrefixKeys, NDArray[np.uint32], NDArray[np.uint32]]:
+        """Returns every prefix: keys, identities, classes."""
         ...

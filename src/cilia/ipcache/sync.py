@@ -129,6 +129,10 @@ class KernelIpcache:
             if self._table.synced.is_set():
                 self._drop_unexplained()
 
+    def held(self) -> tuple[PrefixKeys, Numbers, Numbers]:
+        """Returns what the kernel holds, rows and rules: keys, identities, classes."""
+        return self._kernel.columns()
+
     def prefixes(self) -> Rules:
         """Returns the rules' prefixes, dtype RULE, sorted by key."""
         return self._rules
@@ -167,7 +171,7 @@ class KernelIpcache:
         self._put_rules(changed[~self._shadowed(changed["key"])])
 
     def _drop_unexplained(self) -> None:
-        held = self._kernel.prefixes()
+        held = self._kernel.columns()[0]
         explained = np.concatenate([row_keys(self._table), self._rules["key"]])
         stale = held[~np.isin(held, explained)]
         if len(stale):

@@ -173,6 +173,29 @@ def are_among(keys: PrefixKeys, ordered: PrefixKeys) -> NDArray[np.bool_]:
     return result
 
 
+def longest_matches(ordered: PrefixKeys, keys: PrefixKeys) -> NDArray[np.int64]:
+    """For each key the place of the longest of some prefixes that contains it.
+
+    Args:
+        ordered: The prefixes, sorted, each once.
+        keys: What to look up; a key contains itself.
+
+    Returns:
+        Shape of `keys`; -1 where none does.
+    """
+    result = np.full(len(keys), -1, dtype=np.int64)
+    raw = as_bytes(keys)
+    for length in np.unique(as_bytes(ordered)[:, 16])[::-1].tolist():
+        open_ = np.flatnonzero((result < 0) & (raw[:, 16] >= length))
+        cut = raw[open_].copy()
+        cut[:, 16] = length
+        masked = mask_keys(cut)
+        place = np.minimum(np.searchsorted(ordered, masked), len(ordered) - 1)
+        found = ordered[place] == masked
+        result[open_[found]] = place[found]
+    return result
+
+
 _MASKS = np.array(
     [list((((1 << n) - 1) << (128 - n)).to_bytes(16, "big")) for n in range(129)], dtype=np.uint8
 )

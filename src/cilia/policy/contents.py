@@ -8,13 +8,12 @@ import numpy as np
 
 from cilia.model.ports import NamedPort, NamedPorts
 from cilia.model.rules import Direction, PolicyKey, Spec
-from cilia.policy.delta import ROW
+from cilia.policy.delta import ALLOW, ROW
 from cilia.policy.numbers import Content
 from cilia.policy.peers import PeerTable
 from cilia.policy.provenance import NO_PROVENANCE, Provenance, ProvenanceRule
 from cilia.policy.resolution import Claim
 from cilia.policy.verdicts import (
-    ALLOW,
     ALLOW_PRECEDENCE,
     BASE_BITS,
     DEFAULT_DENY,

@@ -4,7 +4,7 @@ First the rows that nobody looks at yet, then the members and prefixes that move
 new classes, then each endpoint's switch to its new rows, and only then what is dead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -32,6 +32,8 @@ ROW = np.dtype(
 
 MEMBER = np.dtype([("identity", "<u4"), ("class", "<u4")])
 PREFIX = np.dtype([("key", PREFIX_KEY), ("identity", "<u4"), ("class", "<u4")])
+ALLOW = 1
+"""The verdict of rows that let through."""
 CLOSED = 0
 """The policy number that never has rows: an endpoint that enforces it lets nothing through."""
 
@@ -98,3 +100,25 @@ class Delta(msgspec.Struct, frozen=True):
 
     revision: int
     steps: tuple[Step, ...]
+
+
+def joined(parts: Iterable[Rows]) -> Rows:
+    """Rows of many arrays as one: dtype ROW."""
+    return np.concatenate([np.zeros(0, dtype=ROW), *parts])
+
+
+def rows_of(delta: Delta) -> Rows:
+    """All rows that a delta writes: dtype ROW."""
+    return joined(step.rows for step in delta.steps if isinstance(step, WriteRows))
+
+
+def members_of(delta: Delta) -> Rows:
+    """All members that a delta moves: dtype MEMBER."""
+    parts = [step.members for step in delta.steps if isinstance(step, MoveMembers)]
+    return np.concatenate([np.zeros(0, dtype=MEMBER), *parts])
+
+
+def prefixes_of(delta: Delta) -> Rows:
+    """All prefixes that a delta writes: dtype PREFIX."""
+    parts = [step.prefixes for step in delta.steps if isinstance(step, WritePrefixes)]
+    return np.concatenate([np.zeros(0, dtype=PREFIX), *parts])

@@ -28,6 +28,9 @@ from cilia.policy.delta import (
     Step,
     WritePrefixes,
     WriteRows,
+    members_of,
+    prefixes_of,
+    rows_of,
 )
 from cilia.policy.hints import Hints
 from cilia.policy.numbers import Content, PolicyNumber
@@ -45,6 +48,7 @@ from cilia.policy.resolution import (
 )
 from cilia.policy.selector_use import SelectorUse
 from cilia.policy.subjects import SubjectTable
+from cilia.policy.takeover import Held, take_over
 
 INIT_LABEL = "reserved:init"
 
@@ -187,6 +191,20 @@ class PolicyEngine:
             Assign(dict(self.assigned)),
         ]
         return Delta(self.revision, tuple(step for step in steps if has_work(step)))
+
+    def take_over(self, held: Held) -> Delta:
+        """The first commit, on a kernel that another engine has left its state in.
+
+        Args:
+            held: What it holds; this engine's hints lie beyond its policy numbers.
+        """
+        self.peers.prefixes.adopt(held.of_rules)
+        self.commit()
+        classes = self.peers.classes
+        delta = take_over(held, self.state(), max(classes.next, held.greatest_class + 1))
+        passing = Held(rows_of(delta), members_of(delta), prefixes_of(delta))
+        classes.next = max(classes.next, passing.greatest_class + 1)
+        return Delta(delta.revision, tuple(step for step in delta.steps if has_work(step)))
 
     def hints(self) -> Hints:
         """What to hand to the next engine of this node."""

@@ -32,6 +32,10 @@ class RowMap(Protocol):
 class RulePrefixes(Protocol):
     """The part of the ipcache that rules decide."""
 
+    def held(self) -> tuple[PrefixKeys, NDArray[np.uint32], NDArray[np.uint32]]:
+        """All that the kernel's ipcache holds: keys, identities, and classes or 0."""
+        ...
+
     def assign_prefixes(
         self, keys: PrefixKeys, identities: NDArray[np.uint32], classes: NDArray[np.uint32]
     ) -> None:

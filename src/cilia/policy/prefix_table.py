@@ -44,6 +44,17 @@ class PrefixTable:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def adopt(self, prefixes: Rows) -> None:
+        """Says what the ipcache holds already, so that prefixes keep their identities.
+
+        Args:
+            prefixes: dtype PREFIX, sorted by key.
+        """
+        self._written = prefixes
+        known = prefixes["identity"]
+        known = known[(known >= PREFIX_FIRST) & (known <= PREFIX_LAST)]
+        self._next_identity = int(known.max(initial=PREFIX_FIRST - 1)) + 1
+
     def locate(self, slot: int, keys: tuple[bytes, ...]) -> bool:
         """Says which prefixes an identity stands for; True if that is a change."""
         before = self._located.pop(slot, ())

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
-
 from cilia.policy.classes import ClassTable
-from cilia.policy.delta import CLOSED, ROW, Rows
+from cilia.policy.delta import CLOSED, Rows, joined
 from cilia.policy.numbers import Content, PolicyNumber
 from cilia.policy.provenance import Provenance
 
@@ -71,8 +69,3 @@ class NumberTable:
     def table(self) -> Mapping[int, PolicyNumber]:
         """The numbers in use."""
         return self.numbers
-
-
-def joined(parts: list[Rows]) -> Rows:
-    """Rows of many arrays as one."""
-    return np.concatenate([np.zeros(0, dtype=ROW), *parts])

@@ -103,7 +103,7 @@ class PolicyService:
 
     def _commit(self) -> None:
         classes = self.engine.peers.classes.keys().keys()
-        delta = self.engine.commit()
+        delta = self.engine.take_over(self.sync.held()) if self._first else self.engine.commit()
         if self.sync.error or not self.sync.apply(delta):
             self.sync.replace(self.engine.state())
         elif self._first:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from cilia.model.errors import CiliaError
 from cilia.policy.delta import (
+    ALLOW,
     CLOSED,
+    MEMBER,
     PREFIX,
     ROW,
     Assign,
@@ -23,9 +25,13 @@ from cilia.policy.delta import (
     Step,
     WritePrefixes,
     WriteRows,
+    members_of,
+    prefixes_of,
+    rows_of,
 )
 from cilia.policy.hints import Hints
 from cilia.policy.ports import EndpointRows, RowMap, RulePrefixes
+from cilia.policy.takeover import Held
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +73,22 @@ class PolicySync:
             revision=_greatest(values["generation"]),
         )
 
+    def held(self) -> Held:
+        """What the kernel holds, whoever wrote it."""
+        keys, values = self._rows.entries()
+        rows = np.zeros(len(keys), dtype=ROW)
+        for field in _KEY_FIELDS:
+            rows[field] = keys[field]
+        for field in ("precedence", "provenance", "generation", "verdict"):
+            rows[field] = values[field]
+        identities, classes = self._classes.entries()
+        members = np.zeros(len(identities), dtype=MEMBER)
+        members["identity"], members["class"] = identities, classes
+        found = self._rule_prefixes.held()
+        prefixes = np.zeros(len(found[0]), dtype=PREFIX)
+        prefixes["key"], prefixes["identity"], prefixes["class"] = found
+        return Held(rows, members, prefixes)
+
     def apply(self, delta: Delta) -> bool:
         """Does the steps; False when one failed: `error` says why."""
         try:
@@ -85,11 +107,10 @@ class PolicySync:
         Rows that no open endpoint uses go first, so that there is room.
         """
         in_use = {a.policy for a in self.realized.values()}
-        wanted = _rows_of(state)
-        in_use |= set(np.unique(wanted["policy"]).tolist())
+        in_use |= set(np.unique(rows_of(state)["policy"]).tolist())
         try:
-            held = self._rows.entries()[0]
-            self._rows.drop(held[~np.isin(held["policy"], list(in_use))])
+            keys, values = self._rows.entries()
+            self._drop(keys, values, ~np.isin(keys["policy"], list(in_use)))
             if not self.apply(state):
                 return False
             self.prune(state)
@@ -101,16 +122,19 @@ class PolicySync:
 
     def prune(self, state: Delta) -> None:
         """Removes what the state does not explain: what an earlier agent left behind."""
-        known = {key.tobytes() for key in self._keys(_rows_of(state))}
-        held = self._rows.entries()[0]
-        stray = np.array([key.tobytes() not in known for key in held], dtype=np.bool_)
-        members = [s.members for s in state.steps if isinstance(s, MoveMembers)]
+        known = {key.tobytes() for key in self._keys(rows_of(state))}
+        keys, values = self._rows.entries()
         identities = self._classes.entries()[0]
-        named = np.concatenate([np.zeros(0, dtype=np.uint32), *(m["identity"] for m in members)])
-        prefixes = [s.prefixes for s in state.steps if isinstance(s, WritePrefixes)]
-        self._assign_prefixes(np.concatenate([np.zeros(0, dtype=PREFIX), *prefixes]))
-        self._rows.drop(held[stray])
-        self._classes.drop(identities[~np.isin(identities, named)])
+        self._assign_prefixes(prefixes_of(state))
+        stray = np.array([key.tobytes() not in known for key in keys], dtype=np.bool_)
+        self._drop(keys, values, stray)
+        self._classes.drop(identities[~np.isin(identities, members_of(state)["identity"])])
+
+    def _drop(self, keys: NDArray[Any], values: NDArray[Any], chosen: NDArray[np.bool_]) -> None:
+        """Removes some rows: first those that let through, so that what is left denies more."""
+        allows = values["verdict"] == ALLOW
+        self._rows.drop(keys[chosen & allows])
+        self._rows.drop(keys[chosen & ~allows])
 
     def _do(self, step: Step) -> None:
         match step:
@@ -155,9 +179,9 @@ class PolicySync:
         try:
             self._assign(dict.fromkeys(switched, closed))
             used = [a.policy for a in self.realized.values()]
-            fresh = _rows_of(delta)
-            fresh = fresh[~np.isin(fresh["policy"], used)]
-            self._rows.drop(self._keys(fresh))
+            numbers = {wanted.policy for wanted in switched.values()}.difference(used)
+            rows = rows_of(delta)
+            self._rows.drop(self._keys(rows[np.isin(rows["policy"], list(numbers))]))
         except CiliaError as error:
             self.error = f"{self.error}; closing what it concerns: {error}"
 
@@ -177,11 +201,6 @@ def _recast(rows: Rows, dtype: "np.dtype[Any]", fields: tuple[str, ...]) -> NDAr
     for field in fields:
         result[field] = rows[field]
     return result
-
-
-def _rows_of(delta: Delta) -> Rows:
-    parts = [step.rows for step in delta.steps if isinstance(step, WriteRows)]
-    return np.concatenate([np.zeros(0, dtype=ROW), *parts])
 
 
 def _greatest(column: NDArray[Any]) -> int:

@@ -14,6 +14,7 @@ from cilia.model.prefixes import (
     are_v4,
     distinct,
     last_keys,
+    longest_matches,
     parse_prefixes,
     prefix_key,
     prefix_of_key,
@@ -77,6 +78,30 @@ def test_the_last_key_is_the_last_address(network):
 def test_distinct_keys_are_sorted_and_each_once(networks):
     keys = parse_prefixes([str(n) for n in networks])
     assert np.array_equal(distinct(keys), np.unique(keys))
+
+
+NEAR = st.builds(
+    lambda a, b: ipaddress.ip_network((f"10.{a}.0.0", b), strict=False),
+    st.sampled_from([0, 1, 128]),
+    st.integers(6, 18),
+)
+
+
+def mapped(network):
+    if network.version == 6:
+        return network
+    return ipaddress.ip_network(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
+
+
+@given(st.lists(NEAR | NETWORKS, max_size=12), st.lists(NEAR | NETWORKS, min_size=1, max_size=6))
+def test_the_longest_match_is_the_longest_that_contains(table, asked):
+    """As in the kernel, where an IPv6 prefix may contain the IPv4-mapped addresses."""
+    ordered = distinct(parse_prefixes([str(n) for n in table]))
+    found = longest_matches(ordered, parse_prefixes([str(n) for n in asked]))
+    for place, network in zip(found.tolist(), asked, strict=True):
+        over = [t for t in table if mapped(network).subnet_of(mapped(t))]
+        expected = max(over, key=lambda t: mapped(t).prefixlen, default=None)
+        assert (prefix_of_key(ordered[place]) if place >= 0 else None) == expected
 
 
 @given(NETWORKS, st.lists(NETWORKS, min_size=1, max_size=4))

@@ -3,8 +3,13 @@
 import ipaddress
 from functools import lru_cache
 
-from cilia.model.prefixes import prefix_of_key
+import numpy as np
+
+from cilia.model.prefixes import prefix_key, prefix_of_key
 from cilia.policy.delta import (
+    MEMBER,
+    PREFIX,
+    ROW,
     Assign,
     DeleteRows,
     ForgetMembers,
@@ -13,6 +18,7 @@ from cilia.policy.delta import (
     WritePrefixes,
     WriteRows,
 )
+from cilia.policy.takeover import Held
 
 VERDICTS = {1: "allow", 2: "deny", 3: "default-deny"}
 KEY = ("policy", "class", "direction", "protocol", "port", "prefixlen")
@@ -58,6 +64,27 @@ class Kernel:
                     del self.prefixes[prefix_of_key(key)]
             case Assign(assignments):
                 self.endpoints.update(assignments)
+
+    def held(self):
+        """All that the maps hold, as arrays."""
+        fields = (*KEY, "verdict", "precedence", "provenance")
+        rows = np.zeros(len(self.rows), ROW)
+        for place, (key, value) in enumerate(self.rows.items()):
+            for field, number in zip(fields, (*key, *value), strict=True):
+                rows[field][place] = number
+        members = np.array(list(self.classes.items()), MEMBER)
+        prefixes = [(prefix_key(p), *found) for p, found in self.prefixes.items()]
+        return Held(rows, members, np.array(prefixes, PREFIX))
+
+    def observed(self, hints):
+        """Hints beyond every number that the maps hold."""
+        held = self.held()
+        return hints.beyond(
+            policy=int(held.rows["policy"].max(initial=0)),
+            policy_class=held.greatest_class,
+            provenance=int(held.rows["provenance"].max(initial=0)),
+            revision=0,
+        )
 
     def judge(self, endpoint_id, direction, peer, protocol, port):
         """(verdict, provenance) of a packet.

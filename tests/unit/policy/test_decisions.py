@@ -44,8 +44,8 @@ OTHERS |= {API_IDENTITY: api_server()}
 class Model:
     """A cluster both ways: for the oracle and for the engine."""
 
-    def __init__(self, mode="default"):
-        self.engine = PolicyEngine(Enforcement(mode))
+    def __init__(self, mode="default", hints=None):
+        self.engine = PolicyEngine(Enforcement(mode), hints)
         self.kernel = Kernel()
         self.pods = {}
         self.policies = {}

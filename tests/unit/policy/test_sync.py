@@ -1,5 +1,8 @@
 """Deltas in the kernel's maps: in order, closed where there is no room, and recovered."""
 
+import numpy as np
+
+from cilia.policy.delta import members_of, rows_of
 from cilia.policy.engine import Endpoint, PolicyEngine
 from cilia.policy.hints import Hints, read_hints, write_hints
 from cilia.policy.sources import parse_policy
@@ -17,9 +20,14 @@ VALUE = [("precedence", "<u4"), ("provenance", "<u4"), ("generation", "<u4"),
 class FakePrefixes:
     def __init__(self):
         self.keys = None
+        self.columns = np.zeros(0, "S17"), np.zeros(0, "u4"), np.zeros(0, "u4")
+
+    def held(self):
+        return self.columns
 
     def assign_prefixes(self, keys, identities, classes):
         self.keys = keys
+        self.columns = keys, identities, classes
 
 
 class FakeEndpoints:
@@ -157,3 +165,45 @@ def test_hints_survive_a_file(tmp_path):
     write_hints(tmp_path / "policy.json", hints)
     assert read_hints(tmp_path / "policy.json") == hints
     assert read_hints(tmp_path / "none.json") == Hints()
+
+
+def deny_job():
+    spec = {
+        "endpointSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"fromEntities": ["all"]}],
+        "ingressDeny": [{"fromEndpoints": [{"matchLabels": {"app": "job"}}]}],
+    }
+    return parse_policy({"kind": "CiliumNetworkPolicy", "metadata": {"name": "d"}, "spec": spec})
+
+
+def restarted(node):
+    again = Node((node.rows, node.classes))
+    again.prefixes.columns = node.prefixes.columns
+    again.engine.set_policy(deny_job())
+    return again
+
+
+def test_a_restart_leaves_exactly_the_new_state():
+    node = Node()
+    node.engine.set_policy(deny_job())
+    node.commit()
+    again = restarted(node)
+    assert again.sync.apply(again.engine.take_over(again.sync.held()))
+    left = again.sync.held()
+    state = again.engine.state()
+    assert sorted(left.rows.tolist()) == sorted(rows_of(state).tolist())
+    assert sorted(left.members.tolist()) == sorted(members_of(state).tolist())
+    assert again.endpoints.rows == again.engine.assigned
+
+
+def test_a_restart_without_room_closes_and_then_comes_back():
+    node = Node()
+    node.engine.set_policy(deny_job())
+    node.commit()
+    node.rows.limit = len(node.rows.rows) + 1
+    again = restarted(node)
+    assert not again.sync.apply(again.engine.take_over(again.sync.held()))
+    assert {row.policy for row in again.endpoints.rows.values()} == {0}
+    assert all(row.ingress_enforced for row in again.endpoints.rows.values())
+    assert again.sync.replace(again.engine.state())
+    assert again.endpoints.rows == again.engine.assigned

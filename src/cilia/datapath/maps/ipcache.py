@@ -130,9 +130,10 @@ class IpcacheMap:
         """The same for prefix keys."""
         return self.rows.drop(encode_keys(prefixes))
 
-    def prefixes(self) -> PrefixKeys:
-        """Every prefix as a key, shape (n,)."""
-        return decode_keys(self.rows.keys())
+    def columns(self) -> tuple[PrefixKeys, NDArray[np.uint32], NDArray[np.uint32]]:
+        """Every prefix in columns, each of shape (n,): keys, identities, classes."""
+        keys, values = self.rows.entries()
+        return decode_keys(keys), values["identity"].copy(), values["class"].copy()
 
     def entries(self) -> list[IpcacheEntry]:
         """Every prefix."""
