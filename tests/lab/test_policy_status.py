@@ -71,3 +71,21 @@ def test_an_odd_policy_is_valid_and_warned_about(enforced: RunningLab) -> None:
     warning = next(each for each in told if each["type"] == "Warning")
     assert "did you mean k8s:class?" in warning["message"]
     assert "did you mean k8s:class?" in enforced.cilia("policy", "list").stdout
+
+
+def test_the_rules_count_what_they_let_through(enforced: RunningLab) -> None:
+    def rule() -> Any:
+        (found,) = rows(enforced, "stats")["rules"]
+        return found
+
+    before = rule()
+    assert land(enforced, "tiefighter").returncode == 0
+    after = rule()
+    assert after["path"] == "spec.ingress[0]"
+    assert after["connections"] > before["connections"]
+    assert after["packets"] >= before["packets"] + 8
+    assert after["last-hit"] is not None
+    assert "never" not in enforced.cilia("policy", "stats").stdout
+    assert rows(enforced, "stats")["rules"] != []
+    unused = enforced.cilia("policy", "stats", "--unused", "-o", "jsonpath={.rules[*].path}")
+    assert unused.stdout.strip() == ""

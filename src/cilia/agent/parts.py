@@ -5,6 +5,7 @@ from typing import Any
 
 from cilia.agent.definitions import Definitions
 from cilia.agent.enforcement import Enforcement
+from cilia.agent.rule_hits import RuleHits
 from cilia.agent.settings import AgentSettings
 from cilia.agent.sources import TableSource
 from cilia.datapath.attach import Attacher
@@ -80,6 +81,7 @@ class Parts:
         self.store = store
         self.clock = clock
         self.own = own
+        self.hits = RuleHits(clock)
         self.policy_ready = False
         self.writers: Sequence[Reconciler[Any]] = ()
 
@@ -97,6 +99,11 @@ class Parts:
         """Takes note that the kernel has its first complete policy."""
         self.policy_ready = True
         self.kernel_ipcache.mark_assigned()
+
+    def fold_hits(self) -> None:
+        """Books what the account of rules has observed."""
+        engine = self.policy.engine
+        self.hits.fold(engine.rules, engine.subjects.policies.keys())
 
     def node_names(self) -> Set[str] | None:
         """Returns the nodes that there are; None while that is not known."""

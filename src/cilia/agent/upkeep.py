@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from cilia.agent.rule_hits import RuleHits
 from cilia.datapath.maps.conntrack import ConntrackMap
 from cilia.datapath.maps.nat import NatMap
 from cilia.kernel.maps import Map
@@ -20,18 +21,29 @@ class ConnectionSweeper:
         interval_s: Between two sweeps.
         longest_s: The longest that an idle connection is remembered: its mapping must
             outlive it.
+        hits: The account of what rules let through.
+        fold: Books what the account has observed.
     """
 
     name = "connection sweeper"
 
     def __init__(
-        self, maps: Mapping[str, Map], clock: Clock, *, interval_s: float, longest_s: int
+        self,
+        maps: Mapping[str, Map],
+        clock: Clock,
+        *,
+        interval_s: float,
+        longest_s: int,
+        hits: RuleHits,
+        fold: Callable[[], None],
     ) -> None:
         self._conntrack = ConntrackMap(maps)
         self._nat = NatMap(maps)
         self._clock = clock
         self._interval_s = interval_s
         self._longest_s = longest_s
+        self._hits = hits
+        self._fold = fold
 
     async def run(self, ready: asyncio.Event) -> None:
         """Sweeps until cancelled."""
@@ -39,7 +51,10 @@ class ConnectionSweeper:
         while True:
             await self._clock.sleep(self._interval_s)
             try:
-                connections = await asyncio.to_thread(self._conntrack.sweep)
+                connections = await asyncio.to_thread(
+                    self._conntrack.sweep, seen=self._hits.observe
+                )
+                self._fold()
                 mappings = await asyncio.to_thread(self._nat.sweep, self._longest_s + 60)
             except CiliaError as error:
                 log.error("connections not swept", extra={"error": str(error)})

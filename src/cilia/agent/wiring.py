@@ -87,8 +87,6 @@ async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
                 *cgroup_plan(site.cgroup),
             )
             parts = make_parts(sourced, site, client, pods, network, loaded, attacher, connection)
-            if settings.cni_bin_dir and settings.cni_conf_dir:
-                install(site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
             await serve(*layers(parts))
 
 
@@ -259,6 +257,8 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         parts.clock,
         interval_s=settings.conntrack_gc_interval_s,
         longest_s=max(settings.ct_tcp_established_s, settings.ct_any_s),
+        hits=parts.hits,
+        fold=parts.fold_hits,
     )
     own_node = OwnNode(
         parts.client,
@@ -271,11 +271,23 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         own_node,
     )
     socket = UnixServer(parts.site.agent_socket, routes(parts, CniHandler(parts.endpoints, parts)))
+
+    def invite() -> None:
+        # Only now: who finds the configuration runs the plugin, and that asks the socket.
+        if settings.cni_bin_dir and settings.cni_conf_dir:
+            install(parts.site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
+
     return (
         (parts.endpoints,),
         (Stack("API server", (parts.definitions,), speakers),),
         (parts.ipcache, parts.services, parts.nodes),
-        (Noted(parts.policy, parts.note_policy), parts.enforcement, sweeper, collector, socket),
+        (
+            Noted(parts.policy, parts.note_policy),
+            parts.enforcement,
+            sweeper,
+            collector,
+            Noted(socket, invite),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ POLL_S = 0.1
 
 LAZY = {
     "list": "cilia.cli.commands.policy_status:list_",
+    "stats": "cilia.cli.commands.policy_status:stats",
     "test": "cilia.cli.commands.policy_test:test",
 }
 """The engine takes longer to import than a question to the agent."""

@@ -1,5 +1,6 @@
-"""`cilia policy list`: every policy, and how far it is enforced."""
+"""`cilia policy list`, `stats`: how far each policy is enforced, and what its rules did."""
 
+import time
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ Json = Any
 
 TITLES = ("KIND", "NAMESPACE", "NAME", "VALID", "ENFORCED", "RULES", "MESSAGE")
 WIDE = ("REVISION", "ENDPOINTS")
+STATS = ("KIND", "POLICY", "RULE", "VERDICT", "CONNECTIONS", "PACKETS", "BYTES", "LAST HIT")
 
 
 @click.command("list")
@@ -50,3 +52,49 @@ def messages(row: Json) -> list[str]:
     if row["missing"] and row["valid"]:
         found.append(f"not enforced by {', '.join(row['missing'])}: {row['reason']}")
     return [*found, *(f"warning: {text}" for text in row["warnings"])]
+
+
+@click.command("stats")
+@click.option("--unused", is_flag=True, help="only rules that have let nothing through")
+@output_option
+def stats(unused: bool, output: str) -> None:
+    """Show what each rule has let through on this node since its agent started.
+
+    Rules that deny are not counted: `cilia monitor --type drop` shows what they stop.
+    """
+    answer = agent().get("/v1/policy/stats")
+    rules = [rule for rule in answer["rules"] if not unused or is_unused(rule)]
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(answer["since"]))
+    cells = [stats_cells(rule, time.time()) for rule in rules]
+    text = f"{table(STATS, cells)}\nCounted since {since}"
+    emit({"since": answer["since"], "rules": rules}, output, text)
+
+
+def is_unused(rule: Json) -> bool:
+    """True if a rule that is counted has let nothing through."""
+    return rule["counted"] and rule["last-hit"] is None
+
+
+def stats_cells(rule: Json, now: float) -> list[Cell]:
+    """One rule as a line."""
+    name = f"{rule['namespace']}/{rule['name']}" if rule["namespace"] else rule["name"]
+    cells: list[Cell] = [rule["kind"], name, rule["path"], rule["verdict"]]
+    if not rule["counted"]:
+        return [*cells, "-", "-", "-", "not counted"]
+    counts = [str(rule[what]) for what in ("connections", "packets", "bytes")]
+    return [*cells, *counts, ago(rule["last-hit"], now)]
+
+
+def ago(moment: float | None, now: float) -> str:
+    """How long ago something was, in its greatest unit.
+
+    >>> ago(None, 0), ago(0.0, 59.9), ago(0.0, 7300.0)
+    ('never', '59s ago', '2h ago')
+    """
+    if moment is None:
+        return "never"
+    seconds = max(int(now - moment), 0)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit} ago"
+    return f"{seconds}s ago"

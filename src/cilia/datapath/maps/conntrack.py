@@ -8,7 +8,7 @@ Source:
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from cilia.datapath import layout
 from cilia.kernel.maps import Map
+
+Seen = Callable[[NDArray[np.void], NDArray[np.void]], None]
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -103,12 +105,18 @@ class ConntrackMap:
         """How many connections fit; beyond it, the longest unused one goes."""
         return self.rows.max_entries
 
-    def sweep(self, now_s: int | None = None) -> int:
+    def sweep(self, now_s: int | None = None, *, seen: Seen | None = None) -> int:
         """Removes what has expired; how many.
 
         Programs never use an expired entry, so when this runs matters to nobody.
+
+        Args:
+            now_s: CLOCK_MONOTONIC; None: as it is now.
+            seen: Is shown all rows before any is removed.
         """
         keys, values = self.rows.entries()
+        if seen is not None:
+            seen(keys, values)
         moment = int(time.monotonic()) if now_s is None else now_s
         return self.rows.drop(keys[expired(values, moment)])
 
