@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from cilia.model.site import NodeSite
 
 PORT = 5201
 CLIENT, SERVER = IPv4Address("10.91.0.11"), IPv4Address("10.91.0.12")
+V6 = {CLIENT: IPv6Address("fd00:91::11"), SERVER: IPv6Address("fd00:91::12")}
 ROUTER = "10.91.0.1"
 IDENTITIES = {CLIENT: 1001, SERVER: 1002}
 MACS = {CLIENT: "02:00:00:91:00:0b", SERVER: "02:00:00:91:00:0c"}
@@ -138,8 +139,14 @@ class Bridge(Fabric):
 class Cilia(Fabric):
     """The datapath with both pods enforcing both ways, over `rows` policy rows."""
 
-    def __init__(self, name: str = "cilia", rows: int = 1, events: bool = True) -> None:
-        self._policy_rows, self._events = rows, events
+    def __init__(
+        self,
+        name: str = "cilia",
+        rows: int = 1,
+        events: bool = True,
+        objects: Path = layout.OBJECTS,
+    ) -> None:
+        self._policy_rows, self._events, self._objects = rows, events, objects
         super().__init__(name)
 
     def build(self) -> None:
@@ -160,7 +167,10 @@ class Cilia(Fabric):
         with NetlinkSocket(self.site.netns) as connection:
             host = ensure_host_device(connection, 1500)
             devices = {n: link(connection, n) for n in ("lxcc", "lxcs", "eth0")}
-        loaded = loader.load(self.site, self._config(host, devices["eth0"], self._events))
+        self.devices = {CLIENT: devices["lxcc"].index, SERVER: devices["lxcs"].index}
+        config = self._config(host, devices["eth0"], self._events)
+        loaded = loader.load(self.site, config, objects=self._objects)
+        self.programs = loaded.programs
         attacher = Attacher(self.site, loaded.programs)
         for name in ("lxcc", "lxcs"):
             attacher.apply(*pod_plan(name, devices[name].index))
@@ -204,7 +214,7 @@ class Cilia(Fabric):
                     id=number,
                     ifindex=devices[device].index,
                     v4=address,
-                    v6=None,
+                    v6=V6[address],
                     mac=MACS[address],
                     host_mac=devices[device].mac,
                     identity=IDENTITIES[address],

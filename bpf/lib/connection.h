@@ -50,13 +50,13 @@ static __always_inline void connection_fill(struct packet *pkt, const struct end
 
 /* Is this the entry of the packet's own connection? Sets the reply flag if so. */
 static __always_inline bool connection_continues(const struct conntrack_entry *entry,
-						 struct packet *pkt, __u64 now)
+						 struct packet *pkt, __u64 now, bool low)
 {
 	bool reply;
 
 	if (conntrack_is_expired(entry, now))
 		return false;
-	reply = conntrack_is_reply(entry, &pkt->tuple);
+	reply = conntrack_is_reply_from(entry, low);
 	if (lifetime_ended(entry, pkt->tcp_flags, reply))
 		return false;
 	/* Identifier 0 is no port: a request from the other side would look like a reply. */
@@ -122,6 +122,7 @@ shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 	struct conntrack_entry *entry;
 	struct conntrack_key key;
 	enum verdict verdict;
+	bool low;
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
@@ -131,9 +132,10 @@ shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 		if (verdict || pkt->trace_reason == TRACE_REASON_RELATED)
 			return verdict;
 	}
-	key = conntrack_key(&pkt->tuple);
+	low = tuple_source_is_low(&pkt->tuple);
+	key = conntrack_key_ordered(&pkt->tuple, low);
 	entry = bpf_map_lookup_elem(&conntrack, &key);
-	if (entry && !connection_continues(entry, pkt, now))
+	if (entry && !connection_continues(entry, pkt, now, low))
 		entry = NULL;
 	if (entry && judged_is_current(entry, pkt, source, destination)) {
 		connection_count(entry, pkt, now);

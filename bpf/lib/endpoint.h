@@ -9,23 +9,23 @@
 #include "types.h"
 
 enum endpoint_flag {
-	ENDPOINT_READY = 1,  /* its policy is in the policy map */
+	ENDPOINT_READY = 1,	       /* its policy is in the policy map */
 	ENDPOINT_INGRESS_ENFORCED = 2, /* else every ingress is allowed without a lookup */
 	ENDPOINT_EGRESS_ENFORCED = 4,
-	ENDPOINT_AUDIT = 8,  /* a policy drop becomes an AUDIT verdict and passes */
+	ENDPOINT_AUDIT = 8, /* a policy drop becomes an AUDIT verdict and passes */
 };
 
 struct endpoint {
-	union address v4;  /* all zero: the pod has none */
+	union address v4; /* all zero: the pod has none */
 	union address v6;
 	__u32 id;
 	__u32 identity;
 	__u32 ifindex;
-	__u32 policy;   /* which rows of the policy map are its own */
-	__u32 generation;  /* connections judged under another one are judged again */
-	__u32 flags;   /* enum endpoint_flag */
-	__u8 mac[6];   /* of the pod's interface */
-	__u8 host_mac[6];  /* of the host-side interface */
+	__u32 policy;	  /* which rows of the policy map are its own */
+	__u32 generation; /* connections judged under another one are judged again */
+	__u32 flags;	  /* enum endpoint_flag */
+	__u8 mac[6];	  /* of the pod's interface */
+	__u8 host_mac[6]; /* of the host-side interface */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct endpoint) == 72, "kernel/agent contract");
@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct endpoint) == 72, "kernel/agent contract");
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
-	__type(key, __u32);  /* ifindex */
+	__type(key, __u32); /* ifindex */
 	__type(value, struct endpoint);
 } endpoint SEC(".maps");
 

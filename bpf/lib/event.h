@@ -56,38 +56,38 @@ enum event_verdict {
 };
 
 struct event_record {
-	__u64 time unit("ns");  /* CLOCK_MONOTONIC */
+	__u64 time unit("ns"); /* CLOCK_MONOTONIC */
 	union address source;
 	union address destination;
 	__be16 source_port;
 	__be16 destination_port;
 	__u8 protocol;
-	__u8 type;   /* enum event_type */
-	__u8 subtype;   /* drop: reason; trace: point; verdict: enum policy_direction */
-	__u8 verdict;   /* enum event_verdict */
+	__u8 type;    /* enum event_type */
+	__u8 subtype; /* drop: reason; trace: point; verdict: enum policy_direction */
+	__u8 verdict; /* enum event_verdict */
 	__u32 source_identity;
 	__u32 destination_identity;
-	__u32 source_endpoint;  /* 0: not on this node */
+	__u32 source_endpoint; /* 0: not on this node */
 	__u32 destination_endpoint;
-	__u32 provenance;  /* rules behind a verdict or policy drop */
+	__u32 provenance; /* rules behind a verdict or policy drop */
 	__u32 staged_provenance;
 	__u32 policy;
 	__u32 generation;
 	__u32 length unit("byte");
 	__u32 ifindex;
-	__u64 cookie;   /* of the socket, 0: unknown */
+	__u64 cookie; /* of the socket, 0: unknown */
 	__u32 hash;
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 reason;   /* enum trace_reason */
-	__u8 match;   /* enum event_match */
+	__u8 reason;	/* enum trace_reason */
+	__u8 match;	/* enum event_match */
 	__u8 direction; /* of the policy that judged: enum policy_direction */
 	__u16 proxy_port;
-	__u16 line;   /* of the source that dropped it */
-	__u8 file;   /* enum source_file */
+	__u16 line; /* of the source that dropped it */
+	__u8 file;  /* enum source_file */
 	__u8 staged_verdict;
-	__u64 l7;	  /* room for a reference to an L7 record; 0 until then */
+	__u64 l7; /* room for a reference to an L7 record; 0 until then */
 };
 _Static_assert(sizeof(struct event_record) == 120, "kernel/agent contract");
 
@@ -117,12 +117,12 @@ struct event_ring {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 256);
-	__type(key, __u32);  /* CPU */
+	__type(key, __u32); /* CPU */
 	__array(values, struct event_ring);
 } event_rings SEC(".maps");
 
 enum event_stat {
-	EVENT_STAT_SENT = 0,  /* records tried: read + lost */
+	EVENT_STAT_SENT = 0, /* records tried: read + lost */
 	EVENT_STAT_LOST = 1,
 	EVENT_STATS,
 };

@@ -7,7 +7,7 @@
 #define THIS_FILE FILE_FORWARD
 
 enum {
-	FAMILY_INET = 2,	 /* AF_INET and AF_INET6, whose header is not for kernels */
+	FAMILY_INET = 2, /* AF_INET and AF_INET6, whose header is not for kernels */
 	FAMILY_INET6 = 10,
 };
 
@@ -21,12 +21,8 @@ static __always_inline void forward_trace(struct __sk_buff *ctx, struct packet *
 /* Addresses the frame to a local pod. The program that calls it judged the packet. */
 step forward_address_pod(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *pod)
 {
-	struct packet_macs macs;
-	enum verdict verdict;
+	enum verdict verdict = packet_address(ctx, pkt, (const struct packet_macs *)pod->mac);
 
-	__builtin_memcpy(macs.destination, pod->mac, ETH_ALEN);
-	__builtin_memcpy(macs.source, pod->host_mac, ETH_ALEN);
-	verdict = packet_address(ctx, pkt, &macs);
 	if (verdict)
 		return verdict;
 	metric_count(0, METRIC_INGRESS, pkt->length);

@@ -48,20 +48,21 @@ step headers_fragment(struct __sk_buff *ctx, struct packet *pkt, const struct ne
 /* The packet's own headers, as far as the ports. */
 shared_step headers_read(struct __sk_buff *ctx, struct packet *pkt)
 {
-	struct network network = {.l3 = PACKET_L3};
+	struct network network = {};
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
+	/* Not in the initialiser: a constant template would go into .rodata, before config. */
+	network.l3 = PACKET_L3;
 	if (ctx->vlan_present)
 		return drop(pkt, DROP_UNSUPPORTED_L2_PROTOCOL);
 	network.v4 = ctx->protocol == bpf_htons(ETH_P_IP);
 	if (!network.v4 && ctx->protocol != bpf_htons(ETH_P_IPV6))
 		return drop(pkt, DROP_UNSUPPORTED_L3_PROTOCOL);
 	pkt->flags = network.v4 ? PACKET_V4 : 0;
-	if (parse_network(ctx, &network))
+	if (parse_network(ctx, &network, &pkt->tuple))
 		return drop(pkt, !network.v4 && network.l4 ? DROP_INVALID_IPV6_EXTENSION_HEADER
 							   : DROP_INVALID_PACKET_DROPPED);
-	pkt->tuple = network.tuple;
 	pkt->ttl = network.ttl;
 	pkt->l4 = network.l4;
 	/* A segment that hardware cuts later may be larger than its length field can say. */
@@ -82,9 +83,8 @@ shared_step headers_quoted(struct __sk_buff *ctx, struct packet *pkt)
 		return VERDICT_DROP;
 	network.l3 = pkt->l4 + sizeof(struct icmp_header);
 	network.v4 = packet_is_v4(pkt);
-	if (parse_network(ctx, &network) || network.fragment == FRAGMENT_LATER)
+	if (parse_network(ctx, &network, &pkt->inner) || network.fragment == FRAGMENT_LATER)
 		return drop(pkt, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
-	pkt->inner = network.tuple;
 	pkt->inner_l3 = network.l3;
 	pkt->inner_l4 = network.l4;
 	if (!transport_ports(ctx, &pkt->inner, network.l4))

@@ -26,7 +26,7 @@ _Static_assert(sizeof(struct ipcache_key) == 20, "kernel/agent contract");
 struct ipcache_entry {
 	__u32 identity;
 	__u32 class;   /* 0: look the identity up in policy_class */
-	__be32 tunnel;   /* node that hosts it; 0 = this one, or none */
+	__be32 tunnel; /* node that hosts it; 0 = this one, or none */
 	__u32 flags;
 };
 _Static_assert(sizeof(struct ipcache_entry) == 16, "kernel/agent contract");

@@ -79,7 +79,7 @@ static __always_inline struct nat_key masquerade_reply_key(const struct tuple *t
 
 enum masquerade_origin {
 	MASQUERADE_UNTRACKED = 0,
-	MASQUERADE_INSIDE = 1,  /* the pod began the connection */
+	MASQUERADE_INSIDE = 1,	/* the pod began the connection */
 	MASQUERADE_OUTSIDE = 2, /* its peer did, who knows the pod's address */
 };
 

@@ -23,7 +23,7 @@ struct metric {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 256 * METRIC_DIRECTIONS);
-	__type(key, __u32);  /* reason * METRIC_DIRECTIONS + direction */
+	__type(key, __u32); /* reason * METRIC_DIRECTIONS + direction */
 	__type(value, struct metric);
 } metric SEC(".maps");
 

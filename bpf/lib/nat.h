@@ -19,7 +19,7 @@ enum nat_direction {
 struct nat_key {
 	union address source;
 	union address destination;
-	__be16 source_port;  /* ICMP echo: the identifier on our side, ... */
+	__be16 source_port;	 /* ICMP echo: the identifier on our side, ... */
 	__be16 destination_port; /* ... 0 on the other */
 	__u8 protocol;
 	__u8 direction; /* enum nat_direction */
@@ -28,7 +28,7 @@ struct nat_key {
 _Static_assert(sizeof(struct nat_key) == 40, "kernel/agent contract");
 
 struct nat_entry {
-	union address address;  /* new source (out) or destination (in) */
+	union address address; /* new source (out) or destination (in) */
 	__u64 created unit("ns");
 	__u64 last_seen unit("ns");
 	__be16 port;

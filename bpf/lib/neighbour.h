@@ -35,7 +35,7 @@ enum {
 	ND_ADVERTISEMENT = 136,
 	ND_REDIRECT = 137,
 	ND_HOP_LIMIT = 255,
-	ND_TARGET_MAC = 2,  /* option: target link-layer address */
+	ND_TARGET_MAC = 2, /* option: target link-layer address */
 	ND_SOLICITED_OVERRIDE = 0x60,
 	MLD_QUERY = 130,
 	MLD_DONE = 132,

@@ -30,33 +30,32 @@ enum fragment_kind {
 
 /* What a network header says, outer or embedded. */
 struct network {
-	struct tuple tuple;  /* without ports */
-	__u32 l3;	  /* offset; given */
-	__u32 l4;	  /* offset */
+	__u32 l3;		  /* offset; given */
+	__u32 l4;		  /* offset */
 	__u32 total unit("byte"); /* from the network header on */
-	__u32 id;	  /* of the datagram, when it is a fragment */
-	__u8 fragment;   /* enum fragment_kind */
+	__u32 id;		  /* of the datagram, when it is a fragment */
+	__u8 fragment;		  /* enum fragment_kind */
 	__u8 ttl;
-	__u8 v4;	 /* given */
+	__u8 v4; /* given */
 	__u8 pad;
 };
 
 struct ipv6_extension {
 	__u8 next;
 	__u8 length;
-	__be16 offset;   /* fragment header: offset and flags */
+	__be16 offset; /* fragment header: offset and flags */
 	__be32 id;
 };
 
-step parse_ipv4(struct __sk_buff *ctx, struct network *network)
+step parse_ipv4(struct __sk_buff *ctx, struct network *network, struct tuple *tuple)
 {
 	struct iphdr ip;
 
-	if (!packet_load(ctx, network->l3, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (!packet_load_near(ctx, network->l3, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return VERDICT_DROP;
-	network->tuple.source = address_from_v4(ip.saddr);
-	network->tuple.destination = address_from_v4(ip.daddr);
-	network->tuple.protocol = ip.protocol;
+	tuple->source = address_from_v4(ip.saddr);
+	tuple->destination = address_from_v4(ip.daddr);
+	tuple->protocol = ip.protocol;
 	network->total = bpf_ntohs(ip.tot_len);
 	network->id = ip.id;
 	network->ttl = ip.ttl;
@@ -96,13 +95,13 @@ static __always_inline void parse_fragment_header(struct network *network,
 }
 
 /* Walks the extension headers. What follows in a later fragment is no header any more. */
-step parse_extensions(struct __sk_buff *ctx, struct network *network)
+step parse_extensions(struct __sk_buff *ctx, struct network *network, struct tuple *tuple)
 {
 	struct ipv6_extension ext = {};
 	__u8 protocol;
 
 	for (int i = 0; i < IP6_EXTENSIONS_MAX; i++) {
-		protocol = network->tuple.protocol;
+		protocol = tuple->protocol;
 		if (!parse_extension_bytes(protocol, &ext))
 			return VERDICT_NEXT;
 		if (network->fragment == FRAGMENT_LATER ||
@@ -110,35 +109,35 @@ step parse_extensions(struct __sk_buff *ctx, struct network *network)
 			return VERDICT_DROP;
 		if (protocol == IPPROTO_FRAGMENT)
 			parse_fragment_header(network, &ext);
-		network->tuple.protocol = ext.next;
+		tuple->protocol = ext.next;
 		network->l4 += parse_extension_bytes(protocol, &ext);
 	}
 	return VERDICT_DROP;
 }
 
-step parse_ipv6(struct __sk_buff *ctx, struct network *network)
+step parse_ipv6(struct __sk_buff *ctx, struct network *network, struct tuple *tuple)
 {
 	struct ipv6hdr ip;
 
-	if (!packet_load(ctx, network->l3, &ip, sizeof(ip)) || ip.version != 6)
+	if (!packet_load_near(ctx, network->l3, &ip, sizeof(ip)) || ip.version != 6)
 		return VERDICT_DROP;
-	__builtin_memcpy(&network->tuple.source, &ip.saddr, sizeof(union address));
-	__builtin_memcpy(&network->tuple.destination, &ip.daddr, sizeof(union address));
-	network->tuple.protocol = ip.nexthdr;
+	__builtin_memcpy(&tuple->source, &ip.saddr, sizeof(union address));
+	__builtin_memcpy(&tuple->destination, &ip.daddr, sizeof(union address));
+	tuple->protocol = ip.nexthdr;
 	network->ttl = ip.hop_limit;
 	network->total = bpf_ntohs(ip.payload_len) + sizeof(ip);
 	/* On the wire a mapped address is a lie: it would pass for an IPv4 one in every map. */
-	if (address_is_v4(&network->tuple.source) || address_is_v4(&network->tuple.destination))
+	if (address_is_v4(&tuple->source) || address_is_v4(&tuple->destination))
 		return VERDICT_DROP;
 	network->l4 = network->l3 + sizeof(ip);
-	return parse_extensions(ctx, network);
+	return parse_extensions(ctx, network, tuple);
 }
 
-/* Reads the network header at network->l3. VERDICT_DROP without a reason: it has none,
- * or l4 is set and the headers after it are broken. */
-shared_step parse_network(struct __sk_buff *ctx, struct network *network)
+/* Reads the network header at network->l3; the tuple gets all but ports. VERDICT_DROP without
+ * a reason: it has none, or l4 is set and the headers after it are broken. */
+shared_step parse_network(struct __sk_buff *ctx, struct network *network, struct tuple *tuple)
 {
-	if (!ctx || !network)
+	if (!ctx || !network || !tuple)
 		return VERDICT_DROP;
-	return network->v4 ? parse_ipv4(ctx, network) : parse_ipv6(ctx, network);
+	return network->v4 ? parse_ipv4(ctx, network, tuple) : parse_ipv6(ctx, network, tuple);
 }

@@ -23,9 +23,9 @@ enum policy_direction {
 
 enum policy_verdict {
 	POLICY_VERDICT_ALLOW = 1,
-	POLICY_VERDICT_DENY = 2, /* a deny rule: drop reason 181 */
+	POLICY_VERDICT_DENY = 2,	 /* a deny rule: drop reason 181 */
 	POLICY_VERDICT_DEFAULT_DENY = 3, /* no rule allows it: drop reason 133 */
-	POLICY_VERDICT_REDIRECT = 4, /* to the proxy listener on proxy_port */
+	POLICY_VERDICT_REDIRECT = 4,	 /* to the proxy listener on proxy_port */
 };
 
 enum {
@@ -38,23 +38,23 @@ struct policy_key {
 	__u32 class;
 	__u8 direction; /* enum policy_direction */
 	__u8 protocol;
-	__be16 port;   /* of the destination; ICMP: the type */
+	__be16 port; /* of the destination; ICMP: the type */
 };
 _Static_assert(sizeof(struct policy_key) == 16, "kernel/agent contract");
 
 enum policy_bits {
-	POLICY_BASE_BITS = 72,  /* policy, class, direction */
+	POLICY_BASE_BITS = 72, /* policy, class, direction */
 	POLICY_PROTOCOL_BITS = 80,
 	POLICY_FULL_BITS = 96,
 };
 
 struct policy_entry {
 	__u32 precedence;
-	__u32 provenance;  /* which rules made it; 0: no rule */
-	__u32 generation;  /* policy revision that wrote it */
+	__u32 provenance; /* which rules made it; 0: no rule */
+	__u32 generation; /* policy revision that wrote it */
 	__u32 staged_provenance;
-	__u8 verdict;   /* enum policy_verdict */
-	__u8 staged_verdict;  /* 0: none */
+	__u8 verdict;		    /* enum policy_verdict */
+	__u8 staged_verdict;	    /* 0: none */
 	__u8 prefixlen unit("bit"); /* of this row's key, to settle ties */
 	__u8 pad;
 	__be16 proxy_port;

@@ -24,7 +24,7 @@ enum rewrite_side {
 
 struct rewrite {
 	union address address;
-	__be16 port;   /* ICMP echo: the identifier */
+	__be16 port; /* ICMP echo: the identifier */
 	__u8 side;   /* enum rewrite_side */
 };
 
@@ -143,8 +143,8 @@ shared_step rewrite_packet(struct __sk_buff *ctx, struct packet *pkt, const stru
 
 /* The part of a quoted transport header that a translation may change. */
 struct rewrite_quote {
-	__be32 words[3];	 /* the first 8 bytes; TCP: those with the checksum */
-	bool has_sum;   /* TCP: the quote is that long */
+	__be32 words[3]; /* the first 8 bytes; TCP: those with the checksum */
+	bool has_sum;	 /* TCP: the quote is that long */
 };
 
 static __always_inline struct rewrite_quote rewrite_load_quote(struct __sk_buff *ctx,

@@ -12,7 +12,7 @@ struct service_key {
 	union address address;
 	__be16 port;
 	__u8 protocol;
-	__u8 scope;   /* 0: external and internal alike */
+	__u8 scope; /* 0: external and internal alike */
 	__u32 slot;
 };
 _Static_assert(sizeof(struct service_key) == 24, "kernel/agent contract");
@@ -26,9 +26,9 @@ enum service_flag {
 };
 
 struct service_entry {
-	__u32 backend;   /* slot > 0: its id; slot 0: affinity timeout in seconds */
+	__u32 backend; /* slot > 0: its id; slot 0: affinity timeout in seconds */
 	__u16 count;   /* slot 0: how many slots follow */
-	__u16 reverse;   /* number of this frontend, for the way back */
+	__u16 reverse; /* number of this frontend, for the way back */
 	__u32 flags;   /* enum service_flag */
 	__u32 pad;
 };
@@ -53,7 +53,7 @@ struct backend_entry {
 	union address address;
 	__be16 port;
 	__u8 protocol;
-	__u8 state;   /* enum backend_state */
+	__u8 state; /* enum backend_state */
 	__u32 pad;
 };
 _Static_assert(sizeof(struct backend_entry) == 24, "kernel/agent contract");
@@ -62,21 +62,21 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
-	__type(key, __u32);  /* backend id */
+	__type(key, __u32); /* backend id */
 	__type(value, struct backend_entry);
 } backend SEC(".maps");
 
 /* service_reverse: which frontend a socket believes it talks to. */
 struct service_reverse_key {
 	__u64 cookie;
-	union address address;  /* backend's */
+	union address address; /* backend's */
 	__be16 port;
 	__u16 pad[3];
 };
 _Static_assert(sizeof(struct service_reverse_key) == 32, "kernel/agent contract");
 
 struct service_reverse_entry {
-	union address address;  /* frontend's */
+	union address address; /* frontend's */
 	__be16 port;
 	__u16 reverse;
 	__u32 pad;

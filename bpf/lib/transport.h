@@ -99,7 +99,7 @@ step transport_parse(struct __sk_buff *ctx, struct packet *pkt)
 
 	switch (pkt->tuple.protocol) {
 	case IPPROTO_TCP:
-		if (!packet_load(ctx, pkt->l4, &tcp, sizeof(tcp)))
+		if (!packet_load_near(ctx, pkt->l4, &tcp, sizeof(tcp)))
 			return drop(pkt, DROP_CT_TRUNCATED_OR_INVALID_HEADER);
 		pkt->tuple.source_port = tcp.source;
 		pkt->tuple.destination_port = tcp.dest;

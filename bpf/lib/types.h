@@ -25,7 +25,7 @@ _Static_assert(sizeof(union address) == 16, "kernel/agent contract");
 
 static __always_inline union address address_from_v4(__be32 v4)
 {
-	return (union address){.words = {0, 0, ADDRESS_V4_PREFIX, v4}};
+	return (union address){.halves = {0, bpf_cpu_to_be64(0xffff00000000 | bpf_ntohl(v4))}};
 }
 
 static __always_inline bool address_is_v4(const union address *addr)

@@ -4,10 +4,10 @@
 #include "types.h"
 
 enum verdict {
-	VERDICT_NEXT = 0, /* nothing against it: the next step judges */
-	VERDICT_DROP = 1, /* the packet carries the reason: see drop() */
+	VERDICT_NEXT = 0,     /* nothing against it: the next step judges */
+	VERDICT_DROP = 1,     /* the packet carries the reason: see drop() */
 	VERDICT_REDIRECT = 2, /* a redirect helper knows where it goes */
-	VERDICT_STACK = 3, /* the node's stack goes on with it, and other programs before it */
+	VERDICT_STACK = 3,    /* the node's stack goes on with it, and other programs before it */
 };
 
 /* step: judges a packet; inlined. */
