@@ -277,6 +277,12 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         if settings.cni_bin_dir and settings.cni_conf_dir:
             install(parts.site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
 
+
+    def invite() -> None:
+        # Only now: who finds the configuration runs the plugin, and that asks the socket.
+        if settings.cni_bin_dir and settings.cni_conf_dir:
+            install(parts.site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
+
     return (
         (parts.endpoints,),
         (Stack("API server", (parts.definitions,), speakers),),

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 _DEADLINE_S = 60.0
+LOOK_S = 0.05
+"""Between two looks for a network configuration that is not there yet."""
 
 
 class CniError(CiliaError):
@@ -32,6 +35,10 @@ class CniError(CiliaError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NetworkMissing(CniError):
+    """There is no network configuration yet: the network's agent has not written it."""
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -48,11 +55,12 @@ def load_network(folder: Path) -> Object:
     """The first network configuration list in a folder, by file name.
 
     Raises:
-        CniError: There is none, or it is not a configuration list.
+        NetworkMissing: There is none.
+        CniError: It is not a configuration list.
     """
     paths = sorted(folder.glob("*.conflist")) if folder.is_dir() else []
     if not paths:
-        raise CniError(f"network plugin is not ready: no *.conflist in {folder}")
+        raise NetworkMissing(f"network plugin is not ready: no *.conflist in {folder}")
     try:
         network: Object = json.loads(paths[0].read_text(encoding="utf-8"))
         if not isinstance(network["plugins"], list) or not isinstance(network["name"], str):
@@ -60,6 +68,19 @@ def load_network(folder: Path) -> Object:
     except (ValueError, KeyError, TypeError) as error:
         raise CniError(f"{paths[0]} is not a CNI configuration list: {error}") from error
     return network
+
+
+async def wait_network(folder: Path, limit_s: float) -> bool:
+    """Waits until there is a network configuration list, `limit_s` seconds at most.
+
+    Returns:
+        Whether it had to wait.
+    """
+    deadline, waited = time.monotonic() + limit_s, False
+    while not any(folder.glob("*.conflist")) and time.monotonic() < deadline:
+        waited = True
+        await asyncio.sleep(LOOK_S)
+    return waited
 
 
 def addresses(result: Object) -> list[str]:

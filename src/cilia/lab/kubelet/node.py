@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cilia.lab.kubelet.cni import CniError, load_network
+from cilia.lab.kubelet.cni import CniError, load_network, wait_network
 from cilia.lab.kubelet.config import KubeletConfig
 from cilia.lab.kubelet.events import EventRecorder
 from cilia.lab.kubelet.ports import Api
@@ -157,6 +157,8 @@ class NodeReporter:
         while True:
             try:
                 ready = await self.report()
+                if not ready and await wait_network(self._config.cni_configs, _RENEW_S):
+                    continue
             except ApiUnreachable:
                 ready = False
             except ApiError as error:

@@ -3,9 +3,10 @@
 Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cilia.lab.kubelet.pod import Container
+from cilia.lab.kubelet.pod import Container, Object
 from cilia.lab.kubelet.shim.container import ContainerState
 
 CALM_S = 600.0
@@ -155,3 +156,20 @@ def phase(tracked: list[Tracked], policy: str) -> str:
     if any(one.is_running or will_restart(one, policy) for one in apps):
         return "Running"
     return "Succeeded" if all(one.has_completed for one in apps) else "Failed"
+
+
+def restore(tracked: Sequence[Tracked], status: Object, *, adopted: bool) -> None:
+    """Takes from a pod's status what a restart of the kubelet would forget."""
+    known = {
+        item["name"]: item
+        for field in ("initContainerStatuses", "containerStatuses")
+        for item in status.get(field) or []
+    }
+    for one in tracked:
+        item = known.get(one.name, {})
+        # The shim knows better about an adopted pod; a run without one was cut off.
+        cut_off = not adopted and "containerID" in item
+        one.restarts = item.get("restartCount", 0) + cut_off
+        one.image_id = item.get("imageID", "")
+        one.ready = bool(item.get("ready")) and adopted and not one.is_init
+        one.started = bool(item.get("started")) and adopted

@@ -16,7 +16,7 @@ import time
 
 from cilia.lab.images import UnknownImage
 from cilia.lab.kubelet import launch, sandbox
-from cilia.lab.kubelet.cni import CniError
+from cilia.lab.kubelet.cni import LOOK_S, CniError, NetworkMissing
 from cilia.lab.kubelet.ending import Ending
 from cilia.lab.kubelet.environment import BadConfiguration
 from cilia.lab.kubelet.node import NodeServices
@@ -33,6 +33,7 @@ from cilia.lab.kubelet.tracked import (
     due,
     next_backoff,
     phase,
+    restore,
     will_restart,
 )
 from cilia.lab.kubelet.watcher import ProbeWatch
@@ -42,6 +43,8 @@ from cilia.wire.kubernetes import ApiError, ApiUnreachable
 log = logging.getLogger(__name__)
 
 _MAX_SANDBOX_BACKOFF_S = 10.0
+_NETWORK_PATIENCE_S = 5.0
+"""How long a pod waits without a word for a network that starts with the node."""
 
 
 class Worker:
@@ -78,7 +81,8 @@ class Worker:
         self._sandbox_due = 0.0
         self._publisher = Publisher(services.api, self.remove)
         self._starter = Starter(services, self.report)
-        self._restore()
+        restore(self.tracked, pod.status, adopted=self._adopt)
+        self._began = time.monotonic()
 
     # What others tell it
 
@@ -165,6 +169,9 @@ class Worker:
                 self._config, self._services.spawner, self.pod, self._sandbox_attempts
             )
         except (CniError, RuntimeRefused, OSError) as error:
+            is_new = time.monotonic() - self._began < _NETWORK_PATIENCE_S
+            if isinstance(error, NetworkMissing) and is_new:
+                return LOOK_S
             self._sandbox_backoff = min(
                 max(self._sandbox_backoff * 2, self._config.sandbox_backoff_s),
                 _MAX_SANDBOX_BACKOFF_S,
@@ -362,22 +369,6 @@ class Worker:
         shutil.rmtree(launch.volume_folder(state, uid).parent, ignore_errors=True)
 
     # Status
-
-    def _restore(self) -> None:
-        """Takes from the pod's status what a restart of the kubelet would forget."""
-        known = {
-            item["name"]: item
-            for field in ("initContainerStatuses", "containerStatuses")
-            for item in self.pod.status.get(field) or []
-        }
-        for one in self.tracked:
-            item = known.get(one.name, {})
-            # The shim knows better about an adopted pod; a run without one was cut off.
-            cut_off = not self._adopt and "containerID" in item
-            one.restarts = item.get("restartCount", 0) + cut_off
-            one.image_id = item.get("imageID", "")
-            one.ready = bool(item.get("ready")) and self._adopt and not one.is_init
-            one.started = bool(item.get("started")) and self._adopt
 
     def _has_ended(self) -> bool:
         return self.pod.status.get("phase") in ("Succeeded", "Failed")
