@@ -5,6 +5,7 @@ import sys
 
 NAMES = (
     "datapath",
+    "program",
     "ipcache",
     "policy_engine",
     "cni",

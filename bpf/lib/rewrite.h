@@ -7,7 +7,7 @@
  */
 #pragma once
 #include <linux/errno.h>
-#include "transport.h"
+#include "checksum_place.h"
 
 #undef THIS_FILE
 #define THIS_FILE FILE_REWRITE
@@ -28,18 +28,6 @@ struct rewrite {
 	__u8 side;   /* enum rewrite_side */
 };
 
-static __always_inline __u32 rewrite_checksum_offset(__u8 protocol)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return offsetof(struct tcphdr, check);
-	case IPPROTO_UDP:
-		return offsetof(struct udphdr, check);
-	default:
-		return offsetof(struct icmp_header, checksum);
-	}
-}
-
 static __always_inline __u32 rewrite_port_offset(__u8 protocol, __u8 side)
 {
 	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)
@@ -57,7 +45,7 @@ static __always_inline __u32 rewrite_difference(const union address *from, const
 static __always_inline long rewrite_pseudo(struct __sk_buff *ctx, const struct packet *pkt,
 					   __u32 difference, __u64 flags)
 {
-	__u32 offset = pkt->l4 + rewrite_checksum_offset(pkt->tuple.protocol);
+	__u32 offset = pkt->l4 + checksum_place(pkt->tuple.protocol);
 	long error;
 
 	flags |= BPF_F_PSEUDO_HDR;
@@ -102,7 +90,7 @@ step rewrite_transport(struct __sk_buff *ctx, struct packet *pkt, const struct r
 		       __u32 difference)
 {
 	__u8 protocol = pkt->tuple.protocol;
-	__u32 sum = pkt->l4 + rewrite_checksum_offset(protocol);
+	__u32 sum = pkt->l4 + checksum_place(protocol);
 	__u64 mangled = protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__be16 *port = rewrite_port_of(&pkt->tuple, to->side);
 
@@ -165,7 +153,7 @@ static __always_inline bool rewrite_quoted_transport(struct __sk_buff *ctx, stru
 						     const struct rewrite *to, __u32 difference)
 {
 	__u8 protocol = pkt->inner.protocol;
-	__u32 sum = pkt->inner_l4 + rewrite_checksum_offset(protocol);
+	__u32 sum = pkt->inner_l4 + checksum_place(protocol);
 	__u64 mangled = protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__be16 port = *rewrite_port_of(&pkt->inner, to->side);
 
