@@ -20,6 +20,10 @@ from cilia.model.errors import CiliaError
 Say = Callable[[str], None]
 
 POLL_S = 0.05
+LOOK_S = 0.5
+MANY_RESTARTS = 3
+"""A program that has ended so often while the lab comes up is told of."""
+SUPERVISOR_LOG = "supervisor.log"
 
 
 class LabError(CiliaError):
@@ -120,7 +124,7 @@ def start_supervisor(site: LabSite) -> "subprocess.Popen[bytes]":
     """Starts `cilia lab run` as a process of its own session."""
     for folder in (site.log, site.cgroup / "system"):
         folder.mkdir(parents=True, exist_ok=True)
-    with (site.log / "supervisor.log").open("ab") as sink:
+    with (site.log / SUPERVISOR_LOG).open("ab") as sink:
         return subprocess.Popen(
             cgroup.command(
                 site.cgroup / "system",
@@ -155,6 +159,7 @@ class Progress:
         self._began = began
         self._timeout_s = timeout_s
         self._told: set[str] = set()
+        self._look_at_s = 0.0
 
     def follow(self, started: "subprocess.Popen[bytes] | None", say: Say) -> LabStatus:
         """Tells each step until the lab is ready.
@@ -169,9 +174,9 @@ class Progress:
         name, status = self._site.name, None
         while self._elapsed_s() < self._timeout_s:
             status = files.read(self._site.status_file, LabStatus)
-            if started is not None and started.poll() is not None:
-                why = (status and status.failure) or last_words(self._site)
-                raise LabError(f"lab {name}: {why}; log: {self._site.log}/supervisor.log")
+            if self._has_ended(started):
+                why = (status and status.failure) or "its supervisor ended"
+                raise LabError(f"lab {name}: {why}{last_words(self._site.log / SUPERVISOR_LOG)}")
             if status is not None and status.revision >= self._revision:
                 if started is not None:
                     self._tell(status, say)
@@ -184,6 +189,15 @@ class Progress:
             f"look at: cilia lab status --name {name}, and the logs in {self._site.log}"
         )
 
+    def _has_ended(self, started: "subprocess.Popen[bytes] | None") -> bool:
+        """Whether there is no supervisor any more; somebody else's is looked for less often."""
+        if started is not None:
+            return started.poll() is not None
+        if self._elapsed_s() < self._look_at_s:
+            return False
+        self._look_at_s = self._elapsed_s() + LOOK_S
+        return running_supervisor(self._site) is None
+
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began
 
@@ -192,12 +206,17 @@ class Progress:
             if step.name not in self._told:
                 self._told.add(step.name)
                 say(f"{self._elapsed_s():5.1f} s  {step.name}")
+        for one in status.programs:
+            if one.restarts >= MANY_RESTARTS and one.name not in self._told:
+                self._told.add(one.name)
+                ended = f"{one.name} keeps ending, now with exit code {one.last_exit}"
+                say(f"{self._elapsed_s():5.1f} s  {ended}{last_words(Path(one.log), 3)}")
 
 
-def last_words(site: LabSite) -> str:
-    """The last line of the supervisor's log."""
-    lines = (site.log / "supervisor.log").read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it left no word"
+def last_words(log: Path, count: int = 10) -> str:
+    """The last lines of a log, each on a line of its own, and where to find the others."""
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return "\n".join([f"; the end of {log}:", *(f"  {line}" for line in lines[-count:])])
 
 
 def hold(site: LabSite, program: str, held: bool) -> None:
