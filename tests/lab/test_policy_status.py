@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,13 @@ def test_the_rules_count_what_they_let_through(enforced: RunningLab) -> None:
     assert rows(enforced, "stats")["rules"] != []
     unused = enforced.cilia("policy", "stats", "--unused", "-o", "jsonpath={.rules[*].path}")
     assert unused.stdout.strip() == ""
+
+
+def test_a_file_is_judged_before_it_is_applied(lab: RunningLab, tmp_path: Path) -> None:
+    assert lab.cilia("policy", "validate", str(POLICY)).returncode == 0
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(ODD.replace("fromEndpoints", "fromEndpoint"))
+    done = lab.cilia("policy", "validate", str(bad))
+    assert done.returncode == 1
+    assert f"{bad}:8: error: " in done.stdout
+    assert "did you mean fromEndpoints?" in done.stdout

@@ -15,6 +15,7 @@ POLL_S = 0.1
 LAZY = {
     "list": "cilia.cli.commands.policy_status:list_",
     "stats": "cilia.cli.commands.policy_status:stats",
+    "validate": "cilia.cli.commands.policy_validate:validate_",
     "test": "cilia.cli.commands.policy_test:test",
 }
 """The engine takes longer to import than a question to the agent."""

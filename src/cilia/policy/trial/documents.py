@@ -34,13 +34,14 @@ class Document(msgspec.Struct, frozen=True):
 
     def place_of(self, path: str) -> str:
         """`file:line` of a field, as `spec.ingress[0]`, or of what should contain it."""
-        node = self.node
+        node, line = self.node, self.node.start_mark.line
         for name, index in _PATH.findall(path):
             below = _below(node, name, index)
             if below is None:
                 break
+            line = _line_of(node, name, below)
             node = below
-        return f"{self.file}:{node.start_mark.line + 1}"
+        return f"{self.file}:{line + 1}"
 
     def broken(self, error: PolicyError) -> BrokenInput:
         """The error that something in this document is wrong."""
@@ -48,7 +49,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 def _below(node: yaml.Node, name: str, index: str) -> yaml.Node | None:
-    """A member or an item; members are found at their keys, where people look for them."""
+    """A member or an item."""
     if isinstance(node, yaml.SequenceNode) and index:
         return node.value[int(index)] if int(index) < len(node.value) else None
     if isinstance(node, yaml.MappingNode) and name:
@@ -56,6 +57,16 @@ def _below(node: yaml.Node, name: str, index: str) -> yaml.Node | None:
             if key.value == name:
                 return value if isinstance(value, yaml.CollectionNode) else key
     return None
+
+
+def _line_of(node: yaml.Node, name: str, below: yaml.Node) -> int:
+    """The line of a member or an item: a member's is its key's, where people look for it."""
+    if name and isinstance(node, yaml.MappingNode):
+        return next(
+            (key.start_mark.line for key, _ in node.value if key.value == name),
+            below.start_mark.line,
+        )
+    return below.start_mark.line
 
 
 def parse_documents(text: str, file: str) -> Iterator[Document]:
