@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from cilia.model.prefixes import prefix_key, prefix_of_key
 from cilia.policy.delta import (
     MEMBER,
     PREFIX,
@@ -21,6 +20,8 @@ from cilia.policy.delta import (
 from cilia.policy.takeover import Held
 
 VERDICTS = {1: "allow", 2: "deny", 3: "default-deny"}
+V4 = 0xFFFF << 32
+"""How the kernel writes IPv4: ::ffff:a.b.c.d"""
 KEY = ("policy", "class", "direction", "protocol", "port", "prefixlen")
 
 
@@ -58,10 +59,10 @@ class Kernel:
                     del self.classes[identity]
             case WritePrefixes(prefixes):
                 for key, identity, number in prefixes.tolist():
-                    self.prefixes[prefix_of_key(key)] = identity, number
+                    self.prefixes[key.ljust(17, b"\0")] = identity, number
             case RemovePrefixes(keys):
                 for key in keys.tolist():
-                    del self.prefixes[prefix_of_key(key)]
+                    del self.prefixes[key.ljust(17, b"\0")]
             case Assign(assignments):
                 self.endpoints.update(assignments)
 
@@ -73,7 +74,7 @@ class Kernel:
             for field, number in zip(fields, (*key, *value), strict=True):
                 rows[field][place] = number
         members = np.array(list(self.classes.items()), MEMBER)
-        prefixes = [(prefix_key(p), *found) for p, found in self.prefixes.items()]
+        prefixes = [(key, *found) for key, found in self.prefixes.items()]
         return Held(rows, members, np.array(prefixes, PREFIX))
 
     def observed(self, hints):
@@ -127,9 +128,11 @@ class Kernel:
         if isinstance(peer, int):
             return self.classes.get(peer)
         address = _address(peer)
+        found = int(address) if address.version == 6 else V4 | int(address)
         best = None
-        for prefix, (_identity, number) in self.prefixes.items():
-            inside = prefix.version == address.version and address in prefix
-            if inside and (best is None or prefix.prefixlen > best[0]):
-                best = prefix.prefixlen, number
+        for key, (_identity, number) in self.prefixes.items():
+            length = key[16]
+            inside = (found ^ int.from_bytes(key[:16])) >> (128 - length) == 0
+            if inside and (best is None or length > best[0]):
+                best = length, number
         return best[1] if best else self.classes.get(9 if address.version == 4 else 10)

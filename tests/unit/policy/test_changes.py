@@ -5,9 +5,11 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cilia.policy.delta import Assign
+
 from .kernel import Kernel
 from .test_decisions import Model, probes
-from .universe import GROUPS, PODS, SERVICE_LISTS, policies
+from .universe import GROUPS, PODS, SERVICE_LISTS, pod, policies
 
 EXAMPLES = int(os.environ.get("CILIA_POLICY_EXAMPLES", "25"))
 
@@ -109,3 +111,44 @@ def check_state(model):
     assert model.kernel.classes == whole.classes
     assert model.kernel.prefixes == whole.prefixes
     assert set(whole.endpoints) == set(model.pods)
+
+
+DENY_DB = {"fromEndpoints": [{"matchLabels": {"app": "db"}}]}
+
+
+def open_but_for(*denied):
+    """A policy of every pod of red that lets all in but these."""
+    spec = {"endpointSelector": {}, "ingress": [{"fromEntities": ["all"]}]}
+    spec["ingressDeny"] = list(denied)
+    metadata = {"name": "p", "namespace": "red"}
+    return {"kind": "CiliumNetworkPolicy", "metadata": metadata, "spec": spec}
+
+
+def test_peers_are_in_their_new_classes_before_anyone_switches():
+    model = Model()
+    model.set_pod(1000, pod("red", {"app": "web"}))
+    model.set_pod(1001, pod("red", {"app": "db"}))
+    model.set_policy(open_but_for())
+    model.commit()
+    assert model.answer(1000, 0, 1001, "TCP", 80) == "allow"
+    model.set_policy(open_but_for(DENY_DB))
+    seen = []
+    for step in model.engine.commit().steps:
+        model.kernel.do(step)
+        if isinstance(step, Assign):
+            seen.append(model.answer(1000, 0, 1001, "TCP", 80))
+    assert seen == ["deny"]
+
+
+def test_a_prefix_of_a_new_deny_rule_is_in_its_class_before_anyone_switches():
+    model = Model()
+    model.set_pod(1000, pod("red", {"app": "web"}))
+    model.set_policy(open_but_for())
+    model.commit()
+    model.set_policy(open_but_for({"fromCIDR": ["10.1.2.0/24"]}))
+    seen = []
+    for step in model.engine.commit().steps:
+        model.kernel.do(step)
+        if isinstance(step, Assign):
+            seen.append(model.answer(1000, 0, "10.1.2.3", "TCP", 80))
+    assert seen == ["deny"]
