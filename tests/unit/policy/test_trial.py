@@ -202,7 +202,7 @@ def test_star_wars_is_whole():
 
 def test_a_failure_says_what_came_instead_and_where_it_is_written(tmp_path):
     report = trial(tmp_path, line("red/backup", "red/db", "sql", "allow"))
-    number = WORLD[: WORLD.index("  podSelector: {matchLabels: {app: db}}")].count("\n") + 1
+    number = WORLD[: WORLD.index("  podSelector: {matchLabels: {app: db}}")].count("\n")
     head, wanted, got, side, rule = list(report_lines(report))[:5]
     assert head == f"FAIL  {tmp_path}/cases.yaml:1  red/backup -> red/db 5432/TCP"
     assert (wanted.split(), got.split()) == (["expected", "allow"], ["got", "deny"])
