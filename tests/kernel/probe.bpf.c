@@ -9,6 +9,8 @@ struct settings {
 	__u32 mark;
 };
 
+/* Comes first, so that the settings do not begin where .rodata does. */
+const volatile __u64 leading = 7;
 const volatile struct settings settings;
 
 struct record {

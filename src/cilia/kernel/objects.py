@@ -17,6 +17,7 @@ import msgspec
 
 from cilia.kernel import libbpf
 from cilia.kernel.btf import Btf
+from cilia.kernel.elf import symbol
 from cilia.kernel.errors import VerifierError, kernel_error
 from cilia.kernel.libbpf import bpf, check, ffi
 from cilia.kernel.maps import Map, MapKind
@@ -140,7 +141,9 @@ class BpfObject:
             KeyError: The object has no such variable in .rodata.
             ValueError: `value` has not the variable's size.
         """
-        offset, size = self.btf.variable(".rodata", name)
+        if name not in self.btf.variables(".rodata"):
+            raise KeyError(f"{self.path.name}: no variable {name} in .rodata")
+        offset, size = symbol(self.path, name)
         if len(value) != size:
             raise ValueError(f"{self.path.name}: {name} has {size} bytes, not {len(value)}")
         room = ffi.new("size_t *")
