@@ -29,6 +29,7 @@ from cilia.kernel.netlink import NetlinkSocket
 from cilia.kernel.objects import Program
 from cilia.kernel.rtnetlink import VethEnd, create_veth, delete_link, link, set_link
 from cilia.kernel.testrun import test_run as run
+from cilia.model.errors import InvalidValue
 from cilia.model.prefixes import parse_prefixes
 from cilia.model.site import NodeSite
 from kernel.node import site_of
@@ -104,6 +105,39 @@ def test_another_configuration_takes_the_place_of_the_first(
     assert IpcacheMap(second.maps).entries()[0].identity == 7
     for name, program in second.programs.items():
         assert Program.open(loader.pins(site, "progs") / name).facts() == program.facts()
+
+
+def test_a_map_that_shall_be_larger_grows_and_keeps_its_rows(
+    site: NodeSite, config: DatapathConfig
+) -> None:
+    first = loader.load(site, config, capacities=SIZES)
+    links = set(attach_all(site, first, config).attached())
+    entry = IpcacheEntry(ipaddress.ip_network("10.0.0.0/8"), 7)
+    IpcacheMap(first.maps).write([entry])
+    larger = {**SIZES, **{name: first.maps[name].max_entries + 5 for name in ("ipcache", "policy")}}
+    second = loader.load(site, config, capacities=larger)
+    assert not second.adopted
+    assert set(Attacher(site, second.programs).attached()) == links
+    assert IpcacheMap(second.maps).entries() == [entry]
+    for name in ("ipcache", "policy"):
+        grown = second.maps[name]
+        assert grown.max_entries == larger[name]
+        assert loader.open_map(site, name).id == grown.id != first.maps[name].id
+        assert grown.id in second.programs["pod_from"].facts().map_ids
+    assert second.maps["endpoint"].id == first.maps["endpoint"].id
+    third = loader.load(site, config, capacities=larger)
+    assert third.adopted
+    assert third.maps["ipcache"].id == second.maps["ipcache"].id
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"), [({"polcy": 9}, "no map 'polcy'"), ({"policy": 0}, "policy=0")]
+)
+def test_a_size_of_no_map_is_refused(
+    site: NodeSite, config: DatapathConfig, sizes: dict[str, int], says: str
+) -> None:
+    with pytest.raises(InvalidValue, match=says):
+        loader.load(site, config, capacities=sizes)
 
 
 def test_traffic_never_meets_no_program_while_they_are_replaced(

@@ -18,6 +18,7 @@ import numpy as np
 
 from cilia.datapath import layout
 from cilia.datapath.config import DatapathConfig, encode
+from cilia.datapath.growth import check_names, fill, pin_in_place, too_small
 from cilia.kernel import mounts
 from cilia.kernel.errors import NotFoundError
 from cilia.kernel.links import Link
@@ -60,22 +61,24 @@ def load(
     Args:
         site: Where they are pinned.
         config: Frozen into the programs.
-        capacities: Rows of maps by name, where they differ from the declaration. A map
-            that is pinned already keeps its size.
+        capacities: Rows of maps by name, where they differ from the declaration. Of those
+            that are pinned, the agent's own grow and keep their rows; others keep their size.
         objects: Folder of the compiled objects.
 
     Raises:
         LayoutError: A pinned map has another layout than the object declares.
         VerifierError: The kernel refused a program.
+        InvalidValue: `capacities` names no map.
     """
     mounts.mount_bpffs(site.bpffs)
     for kind in ("maps", "progs", "links", "rings"):
         pins(site, kind).mkdir(parents=True, exist_ok=True)
     stamp = fingerprint(config, objects)
-    adopted = _adopt(site, stamp, objects)
+    growing = too_small(pins(site, "maps"), capacities or {})
+    adopted = None if growing else _adopt(site, stamp, objects)
     if adopted is None:
         _stamp_file(site).unlink(missing_ok=True)
-        adopted = _load_all(site, config, capacities or {}, objects)
+        adopted = _load_all(site, config, capacities or {}, growing, objects)
         site.run.mkdir(parents=True, exist_ok=True)
         _stamp_file(site).write_text(stamp)
     install_rings(site, adopted.maps["event_rings"])
@@ -121,32 +124,52 @@ def _adopt(site: NodeSite, stamp: str, objects: Path) -> Loaded | None:
 
 
 def _load_all(
-    site: NodeSite, config: DatapathConfig, capacities: Mapping[str, int], objects: Path
+    site: NodeSite,
+    config: DatapathConfig,
+    capacities: Mapping[str, int],
+    growing: Mapping[str, Map],
+    objects: Path,
 ) -> Loaded:
     maps: dict[str, Map] = {}
     programs: dict[str, Program] = {}
-    for name in OBJECT_NAMES:
-        with BpfObject(_object_path(objects, name)) as one:
-            new = _share_maps(site, one, capacities)
+    grown: dict[str, Map] = {}
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(BpfObject(_object_path(objects, n))) for n in OBJECT_NAMES]
+        check_names(capacities, {name for one in opened for name in one.map_names()})
+        for one in opened:
+            new = _share_maps(site, one, capacities, growing, grown)
             if "config" in one.btf.variables(".rodata"):
                 one.set_global("config", encode(config))
             one.load()
             for map_name in new:
-                one.maps[map_name].pin(pins(site, "maps") / map_name)
+                if map_name in growing:
+                    grown[map_name] = one.maps[map_name]
+                    fill(grown[map_name], growing[map_name])
+                else:
+                    one.maps[map_name].pin(pins(site, "maps") / map_name)
             maps.update(one.maps)
             programs.update(one.programs)
     install_rings(site, maps["event_rings"])
     replace_programs(site, programs)
+    pin_in_place(pins(site, "maps"), grown)
     return Loaded(maps, programs, adopted=False)
 
 
-def _share_maps(site: NodeSite, one: BpfObject, capacities: Mapping[str, int]) -> list[str]:
-    """Gives the object the maps that are pinned; the names of those it must make itself."""
+def _share_maps(
+    site: NodeSite,
+    one: BpfObject,
+    capacities: Mapping[str, int],
+    growing: Mapping[str, Map],
+    grown: Mapping[str, Map],
+) -> list[str]:
+    """Gives the object the maps that are there; the names of those it must make itself."""
     new = []
     for name in one.map_names():
         try:
-            existing = Map.open(pins(site, "maps") / name)
+            existing = grown.get(name) or Map.open(pins(site, "maps") / name)
         except NotFoundError:
+            existing = None
+        if existing is None or (name in growing and name not in grown):
             new.append(name)
             if name in capacities:
                 one.resize(name, capacities[name])
