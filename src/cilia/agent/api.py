@@ -1,7 +1,7 @@
 """The REST API on the agent's unix socket.
 
 Paths and names are those of Cilium's agent where it has the same thing; `/v1/cni`,
-`/v1/bpf`, `/v1/provenance` and `/v1/policy/status` are our own.
+`/v1/bpf`, `/v1/provenance`, `/v1/policy/status` and `/v1/why` are our own.
 """
 
 import asyncio
@@ -13,10 +13,13 @@ from cilia.agent.health import status_response
 from cilia.agent.parts import Parts
 from cilia.agent.policy_views import policy_routes
 from cilia.agent.selector_views import selectors_json
+from cilia.agent.why import WhyRequest, WhySettings, why
 from cilia.datapath.maps.capacity import MapUsage, usage, usages
 from cilia.datapath.maps.metric import event_stats
 from cilia.endpoint.handler import CniHandler
 from cilia.model.errors import InvalidValue, NotFound
+from cilia.policy.contents import Enforcement
+from cilia.policy.syntax.context import Context
 from cilia.runtime.settings import render_settings
 from cilia.state.endpoints import EndpointRow
 from cilia.wire.unixhttp import (
@@ -68,6 +71,7 @@ def routes(parts: Parts, cni: CniHandler) -> list[Route]:
         ("GET", "/v1/map/{name}", api.map),
         ("GET", "/v1/policy/selectors", api.selectors),
         ("GET", "/v1/provenance/{id}", api.provenance),
+        ("GET", "/v1/why", api.why),
         ("GET", "/v1/bpf/ipcache", api.ipcache),
         ("GET", "/v1/bpf/policy", api.policy_map),
         ("DELETE", "/v1/bpf/ct", api.flush_connections),
@@ -176,6 +180,24 @@ class _Api:
         if number and not rules:
             raise NotFound(f"provenance {number}: no rule has this number any more")
         return json_response({"id": number, "rules": [views.rule_json(rule) for rule in rules]})
+
+    async def why(self, request: Request) -> Response:
+        parts, query = self._parts, request.query
+        settings = parts.settings.values
+        asked = WhyRequest(
+            query.get("from", ""),
+            query.get("to", ""),
+            query.get("port", ""),
+            query.get("protocol") or "TCP",
+        )
+        told = WhySettings(
+            context=Context(cluster=settings.cluster_name),
+            enforcement=Enforcement(settings.enable_policy),
+            allow_node=settings.allow_localhost,
+            dual_stack=settings.dual_stack,
+        )
+        policy = parts.policy
+        return json_response(why(parts.tables, policy.engine, asked, told, policy.sync.error))
 
     async def maps(self, request: Request) -> Response:
         found = await asyncio.to_thread(usages, self._parts.maps)

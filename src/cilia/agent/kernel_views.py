@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cilia.agent.parts import Parts
-from cilia.agent.views import identity_labels, rule_text
+from cilia.agent.views import identity_labels
 from cilia.datapath import layout
 from cilia.datapath.maps.conntrack import Connection, ConntrackMap
 from cilia.datapath.maps.endpoints import EndpointMap
@@ -15,6 +15,7 @@ from cilia.datapath.maps.service import ServiceMap
 from cilia.kernel.maps import Map
 from cilia.model.errors import InvalidValue
 from cilia.model.labels import Network
+from cilia.policy.connection import rule_text
 
 Json = dict[str, Any]
 

@@ -163,13 +163,6 @@ def rule_json(rule: ProvenanceRule) -> Json:
     }
 
 
-def rule_text(rule: ProvenanceRule) -> str:
-    """Returns a rule as people name it: `CiliumNetworkPolicy default/rule1 spec.ingress[0]`."""
-    policy = rule.policy
-    name = f"{policy.namespace}/{policy.name}" if policy.namespace else policy.name
-    return f"{policy.kind} {name} {rule.path}".rstrip()
-
-
 def services_json(parts: Parts) -> list[Json]:
     """Returns the model Service of each frontend."""
     numbers = parts.kernel_services.numbers()

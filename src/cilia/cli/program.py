@@ -20,6 +20,7 @@ COMMANDS = {
         ("service", "service", "service"),
         ("status", "status", "status"),
         ("version", "version", "version"),
+        ("why", "why", "why"),
     )
 }
 

@@ -1,0 +1,148 @@
+"""`GET /v1/why`: why a connection may be or not, and what would turn that round.
+
+Answers from what this node's policy engine knows. Policies and identities are the
+cluster's, so the answer holds for pods of other nodes as well.
+"""
+
+from typing import Any
+
+import msgspec
+
+from cilia.agent.parties import Destination, Parties
+from cilia.agent.views import rule_json
+from cilia.model.errors import InvalidValue
+from cilia.model.ports import PROTOCOLS
+from cilia.model.rules import PolicyKey
+from cilia.policy import facts
+from cilia.policy.changes import Change
+from cilia.policy.connection import Party, Step, ports_text, rule_text
+from cilia.policy.contents import Enforcement
+from cilia.policy.engine import PolicyEngine
+from cilia.policy.explanation import Explanation, explain
+from cilia.policy.sources import Context
+from cilia.policy.whatif import Facts, Question
+from cilia.state.tables import Tables
+
+Json = dict[str, Any]
+
+
+class WhyRequest(msgspec.Struct, frozen=True):
+    """What is asked, as the query writes it."""
+
+    source: str
+    destination: str
+    port: str = ""
+    """A number or the name of one; empty: whatever no rule names."""
+    protocol: str = "TCP"
+
+
+class WhySettings(msgspec.Struct, frozen=True):
+    """What answers depend on besides tables."""
+
+    context: Context = Context()
+    enforcement: Enforcement = Enforcement.DEFAULT
+    allow_node: bool = True
+    dual_stack: bool = True
+
+
+def why(
+    tables: Tables, engine: PolicyEngine, request: WhyRequest, settings: WhySettings, error: str
+) -> Json:
+    """Returns the answer, first in one sentence and then in all its steps.
+
+    Args:
+        error: Why the kernel does not do what the engine says; empty if it does.
+
+    Raises:
+        InvalidValue: a party or port that is written wrongly.
+        NotFound: a party that is not there.
+    """
+    number = PROTOCOLS.get(request.protocol) or PROTOCOLS.get(request.protocol.upper())
+    if number is None:
+        known = ", ".join(PROTOCOLS)
+        raise InvalidValue(f"protocol {request.protocol!r} is not known; write one of {known}")
+    parties = Parties(tables, settings.context.cluster, dual_stack=settings.dual_stack)
+    source = parties.source(request.source)
+    held = _facts(tables, engine, settings)
+    answers = [
+        _answer(held, source, each)
+        for each in parties.destinations(request.destination, request.port, number)
+    ]
+    # One backend that is refused is what somebody will stumble over.
+    chosen = min(answers, key=lambda each: each["allowed"])
+    if len(answers) > 1:
+        chosen["backends"] = [
+            {"to": each["to"], "allowed": each["allowed"], "answer": each["answer"]}
+            for each in answers
+        ]
+    if error:
+        chosen["notes"].append(f"the kernel is not in step with this: {error}")
+    return chosen
+
+
+def _facts(tables: Tables, engine: PolicyEngine, settings: WhySettings) -> Facts:
+    texts = {PolicyKey(row.kind, row.namespace, row.name): row.text for row in tables.policies}
+    return Facts(
+        policies=engine.subjects.policies,
+        texts=texts,
+        groups=tuple(map(facts.group_of, tables.cidr_groups)),
+        services=tuple(facts.services_of(tables.services, tables.endpoint_slices)),
+        context=settings.context,
+        enforcement=settings.enforcement,
+        allow_node=settings.allow_node,
+    )
+
+
+def _answer(held: Facts, source: Party, destination: Destination) -> Json:
+    question = Question(source, destination.party, destination.ports, destination.any_port)
+    explanation = explain(held, question)
+    judgement = explanation.judgement
+    return {
+        "answer": _headline(explanation),
+        "allowed": judgement.allowed,
+        "from": source.title,
+        "to": destination.party.title,
+        "port": "" if destination.any_port else str(destination.ports.port),
+        "protocol": ports_text(destination.ports).partition("/")[2],
+        "service": destination.service,
+        "steps": [_step_json(step) for step in judgement.steps],
+        "changes": [_change_json(change) for change in explanation.changes],
+        "notes": [*destination.notes, *explanation.notes],
+    }
+
+
+def _headline(explanation: Explanation) -> str:
+    judgement = explanation.judgement
+    names = ", ".join(dict.fromkeys(str(rule.policy) for rule in judgement.rules))
+    if judgement.allowed:
+        return f"ALLOWED by {names}" if names else "ALLOWED: no policy closes the way"
+    step = judgement.deciding[0]
+    side = f"{step.direction.name.lower()} of {step.subject.title}"
+    if step.decision.verdict == "deny":
+        return f"DENIED by {names}: a deny rule for {side}"
+    if step.decision.verdict == "default-deny":
+        return f"DENIED by {names}: closes {side}, and no rule allows this"
+    return f"DENIED: who {step.peer.title} is, is not known"
+
+
+def _step_json(step: Step) -> Json:
+    return {
+        "direction": step.direction.name.lower(),
+        "subject": step.subject.title,
+        "peer": step.peer.title,
+        "allowed": step.decision.verdict.passes,
+        "verdict": str(step.decision.verdict),
+        "rules": [rule_json(rule) | {"text": rule_text(rule)} for rule in step.decision.rules],
+    }
+
+
+def _change_json(change: Change) -> Json:
+    policy = change.policy
+    return {
+        "action": change.action,
+        "kind": policy.kind,
+        "namespace": policy.namespace,
+        "name": policy.name,
+        "path": change.path,
+        "value": change.value,
+    }

@@ -1,0 +1,345 @@
+"""`why`: hand-made questions with their answers, and changes that really turn them round."""
+
+import ipaddress
+
+import msgspec
+import pytest
+
+from cilia.agent.why import WhyRequest, WhySettings, why
+from cilia.model.errors import InvalidValue, NotFound
+from cilia.model.identities import reserved_labels
+from cilia.model.labels import label_set, pod_labels
+from cilia.model.prefixes import prefix_key
+from cilia.model.rules import PolicyKey
+from cilia.policy.changes import Change, changed
+from cilia.policy.contents import Enforcement
+from cilia.policy.engine import PolicyEngine
+from cilia.policy.sources import parse_policy
+from cilia.state.endpoints import EndpointRow, EndpointState
+from cilia.state.frontends import Backend, Frontend
+from cilia.state.identities import IdentityRow
+from cilia.state.ipcache import IpcacheRow
+from cilia.state.namespaces import Namespace
+from cilia.state.policies import PolicyObject
+from cilia.state.ports import NamedPort
+from cilia.state.remote_endpoints import RemoteEndpoint
+from cilia.state.services import Service, ServicePort
+from cilia.state.tables import Tables
+
+SPACES = {"default": {}, "blue": {"env": "test"}, "red": {"env": "prod"}}
+PODS = {
+    # name: identity, labels, address, named ports, on this node
+    "default/xwing": (1001, {"org": "alliance", "class": "xwing"}, "10.0.1.1", (), True),
+    "default/tiefighter": (1002, {"org": "empire", "class": "tiefighter"}, "10.0.1.2", (), True),
+    "default/deathstar-1": (
+        1003, {"org": "empire", "class": "deathstar"}, "10.0.1.3",
+        (NamedPort("http", "TCP", 80),), True,
+    ),
+    "default/deathstar-2": (
+        1003, {"org": "empire", "class": "deathstar"}, "10.0.2.3",
+        (NamedPort("http", "TCP", 80),), False,
+    ),
+    "blue/web": (1005, {"app": "web"}, "10.0.1.5", (NamedPort("web", "TCP", 8080),), True),
+    "red/db": (1006, {"app": "db"}, "10.0.2.6", (NamedPort("sql", "TCP", 5432),), False),
+    "red/backup": (1007, {"app": "backup"}, "10.0.1.7", (), True),
+    "red/vault": (1008, {"app": "vault"}, "10.0.1.8", (), True),
+}  # fmt: skip
+
+
+def cilium(name, namespace, spec):
+    kind = "CiliumNetworkPolicy" if namespace else "CiliumClusterwideNetworkPolicy"
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": "cilium.io/v2", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def tcp(port):
+    return [{"ports": [{"port": str(port), "protocol": "TCP"}]}]
+
+
+def labelled(**labels):
+    return {"matchLabels": labels}
+
+
+POLICIES = [
+    cilium("rule1", "default", {
+        "endpointSelector": labelled(org="empire", **{"class": "deathstar"}),
+        "ingress": [{"fromEndpoints": [labelled(org="empire")], "toPorts": tcp(80)}],
+    }),
+    {
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "db", "namespace": "red"},
+        "spec": {
+            "podSelector": labelled(app="db"), "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {"from": [{"namespaceSelector": labelled(env="test"),
+                           "podSelector": labelled(app="web")}], "ports": [{"port": "sql"}]},
+                {"from": [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.9/32"]}}]},
+            ],
+        },
+    },
+    cilium("out", "blue", {
+        "endpointSelector": labelled(app="web"),
+        "egress": [
+            {"toEndpoints": [labelled(app="db", **{"k8s:io.kubernetes.pod.namespace": "red"})]},
+            {"toCIDR": ["198.51.100.0/24"], "toPorts": tcp(443)},
+            {"icmps": [{"fields": [{"type": 8}]}]},
+        ],
+        "egressDeny": [{"toCIDR": ["198.51.100.66/32"]}],
+    }),
+    cilium("vault", "", {
+        "endpointSelector": labelled(app="vault"),
+        "ingress": [{"fromEntities": ["remote-node"]}],
+        "ingressDeny": [{"fromEndpoints": [labelled(app="backup")]}],
+    }),
+]  # fmt: skip
+
+
+class World:
+    """Tables and an engine as an agent would have them."""
+
+    def __init__(self, policies=POLICIES, enforcement=Enforcement.DEFAULT):
+        self.tables = Tables()
+        self.engine = PolicyEngine(enforcement)
+        self.settings = WhySettings(enforcement=enforcement)
+        tables = self.tables
+        tables.namespaces.upsert(
+            *[Namespace(name, tuple(labels.items())) for name, labels in SPACES.items()]
+        )
+        for number, labels in reserved_labels().items():
+            tables.identities.upsert(IdentityRow(number, labels))
+        for index, (name, pod) in enumerate(PODS.items()):
+            self.add_pod(index + 10, name, *pod)
+        for address, identity in (("172.30.0.11", 1), ("172.30.0.12", 6)):
+            network = ipaddress.ip_network(address)
+            tables.ipcache.upsert(IpcacheRow(prefix_key(network), identity, source="node"))
+        backends = tuple(Backend(a, 80, "TCP") for a in ("10.0.1.3", "10.0.2.3"))
+        tables.services.upsert(
+            Service("default", "deathstar", "ClusterIP", ("10.96.0.5",),
+                    (ServicePort("main", "TCP", 8000),), 0, (("class", "deathstar"),)),
+        )  # fmt: skip
+        tables.frontends.upsert(
+            Frontend("10.96.0.5", 8000, "TCP", "default", "deathstar", "ClusterIP", backends),
+            Frontend("10.96.0.6", 1, "TCP", "red", "two", "ClusterIP",
+                     (Backend("10.0.2.6", 5432, "TCP"), Backend("10.0.1.7", 1, "TCP"))),
+            Frontend("10.96.0.7", 1, "TCP", "red", "none", "ClusterIP", ()),
+        )  # fmt: skip
+        for policy in policies:
+            self.put(policy)
+
+    def add_pod(self, number, name, identity, labels, address, ports, here):
+        space, pod = name.split("/")
+        whole = pod_labels(namespace=space, labels=labels, namespace_labels=SPACES[space],
+                           service_account="", cluster="default")  # fmt: skip
+        self.tables.identities.upsert(IdentityRow(identity, label_set(whole)))
+        network = ipaddress.ip_network(address)
+        row = IpcacheRow(prefix_key(network), identity, "", "local", space, pod)
+        self.tables.ipcache.upsert(row)
+        if here:
+            self.tables.endpoints.upsert(EndpointRow(
+                number, space, pod, "", "", "", 0, "", "", address, None,
+                EndpointState.READY, identity, named_ports=ports,
+            ))  # fmt: skip
+        else:
+            self.tables.remote_endpoints.upsert(
+                RemoteEndpoint(space, pod, identity, "172.30.0.12", (address,), ports)
+            )
+
+    def put(self, document):
+        policy = parse_policy(document)
+        key = policy.key
+        self.engine.set_policy(policy)
+        self.tables.policies.upsert(
+            PolicyObject(key.kind, key.namespace, key.name, "", 1, msgspec.json.encode(document))
+        )
+
+    def ask(self, source, destination, port="", protocol="TCP", error=""):
+        request = WhyRequest(source, destination, str(port), protocol)
+        return why(self.tables, self.engine, request, self.settings, error)
+
+    def do(self, change):
+        """Makes a change that an answer proposes."""
+        key = PolicyKey(change["kind"], change["namespace"], change["name"])
+        row = self.tables.policies.get((key.kind, key.namespace, key.name))
+        before = msgspec.json.decode(row.text) if row is not None else None
+        after = changed(before, Change(change["action"], key, change["path"], change["value"]))
+        if after is None:
+            self.engine.delete_policy(key)
+            self.tables.policies.delete((key.kind, key.namespace, key.name))
+        else:
+            self.put(after)
+
+
+RULE1 = "CiliumNetworkPolicy default/rule1"
+DB, OUT = "NetworkPolicy red/db", "CiliumNetworkPolicy blue/out"
+VAULT = "CiliumClusterwideNetworkPolicy vault"
+OPEN = "ALLOWED: no policy closes the way"
+IMPERIAL = "k8s:org=empire,k8s:class=probe"
+
+CASES = [
+    # from, to, port, protocol, how the answer begins, rules in the steps
+    ("tiefighter", "deathstar-1", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("tiefighter", "default/deathstar-2", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("tiefighter", "deathstar-1", "http", "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("xwing", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}: closes ingress", ["spec"]),
+    ("xwing", "deathstar", 8000, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("xwing", "deathstar", "main", "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("xwing", "deathstar", "", "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar", 8000, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("tiefighter", "10.96.0.5", 8000, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("tiefighter", "deathstar-1", 443, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar-1", 80, "UDP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar-1", "", "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("deathstar-1", "deathstar-2", 80, "tcp", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("deathstar-1", "xwing", 80, "TCP", OPEN, []),
+    ("xwing", "1.1.1.1", 443, "TCP", OPEN, []),
+    ("1.1.1.1", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("2606:4700::1", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("world", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("1003", "1003", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("1001", "1003", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("10.0.1.1", "10.0.2.3", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("host", "deathstar-1", 80, "TCP", "ALLOWED", []),
+    ("172.30.0.11", "deathstar-1", 80, "TCP", "ALLOWED", []),
+    ("172.30.0.12", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("reserved:remote-node", "red/vault", 80, "TCP", f"ALLOWED by {VAULT}", ["spec.ingress[0]"]),
+    (IMPERIAL, "deathstar-1", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("org=empire", "deathstar-1", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("org=empire,k8s:io.kubernetes.pod.namespace=blue", "deathstar-1", 80, "TCP",
+     f"DENIED by {RULE1}", ["spec"]),
+    ("xwing", "class=deathstar,org=empire", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("a=b", "c=d", 80, "TCP", OPEN, []),
+    ("blue/web", "red/db", "sql", "TCP", f"ALLOWED by {OUT}, {DB}",
+     ["spec.egress[0]", "spec.ingress[0]"]),
+    ("blue/web", "red/db", 5433, "TCP", f"DENIED by {DB}: closes ingress",
+     ["spec.egress[0]", "spec"]),
+    ("red/backup", "red/db", 5432, "TCP", f"DENIED by {DB}", ["spec"]),
+    ("blue/web", "red/backup", 80, "TCP", f"DENIED by {OUT}: closes egress", ["spec"]),
+    ("blue/web", "198.51.100.1", 443, "TCP", f"ALLOWED by {OUT}", ["spec.egress[1]"]),
+    ("blue/web", "198.51.100.1", 80, "TCP", f"DENIED by {OUT}", ["spec"]),
+    ("blue/web", "198.51.100.66", 443, "TCP", f"DENIED by {OUT}: a deny rule",
+     ["spec.egressDeny[0]"]),
+    ("blue/web", "9.9.9.9", 8, "ICMP", f"ALLOWED by {OUT}", ["spec.egress[2]"]),
+    ("blue/web", "9.9.9.9", 0, "ICMP", f"DENIED by {OUT}", ["spec"]),
+    ("blue/web", "fd00::9", 128, "ICMPv6", f"DENIED by {OUT}", ["spec"]),
+    ("192.0.2.1", "red/db", 5432, "TCP", f"ALLOWED by {DB}", ["spec.ingress[1]"]),
+    ("192.0.2.9", "red/db", 5432, "TCP", f"DENIED by {DB}", ["spec"]),
+    ("red/db", "9.9.9.9", 53, "UDP", f"DENIED by {DB}: closes egress of red/db", ["spec"]),
+    ("red/db", "red/backup", 1, "TCP", f"DENIED by {DB}: closes egress", ["spec"]),
+    ("red/backup", "red/vault", 1, "TCP", f"DENIED by {VAULT}: a deny rule",
+     ["spec.ingressDeny[0]"]),
+    ("red/db", "red/vault", 1, "TCP", f"DENIED by {DB}", ["spec", "spec"]),
+    ("red/backup", "{red/two}", 1, "TCP", f"DENIED by {DB}", ["spec"]),
+    ("1.1.1.1", "9.9.9.9", 1, "TCP", "ALLOWED", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case[:4])))
+def test_an_answer_and_that_its_changes_turn_it_round(case):
+    source, destination, port, protocol, beginning, paths = case
+    destination = destination.strip("{}")
+    world = World()
+    answer = world.ask(source, destination, port, protocol)
+    assert answer["answer"].startswith(beginning)
+    assert answer["allowed"] == beginning.startswith("ALLOWED")
+    assert [rule["path"] for step in answer["steps"] for rule in step["rules"]] == paths
+    no_policy_can = any("whatever policy says" in note for note in answer["notes"])
+    if no_policy_can or not answer["steps"]:
+        assert answer["changes"] == []
+        return
+    assert answer["changes"]
+    for change in answer["changes"]:
+        world.do(change)
+    assert world.ask(source, destination, port, protocol)["allowed"] != answer["allowed"]
+
+
+def the_change(answer):
+    (change,) = answer["changes"]
+    return change["action"], change["name"], change["path"], change["value"]
+
+
+CHANGES = [
+    (("xwing", "deathstar-1", 80),
+     ("add", "rule1", "spec.ingress[0].fromEndpoints", {"matchLabels": {"org": "alliance"}})),
+    (("tiefighter", "deathstar-1", 443),
+     ("add", "rule1", "spec.ingress[0].toPorts[0].ports", {"port": "443", "protocol": "TCP"})),
+    (("1.1.1.1", "deathstar-1", 80),
+     ("add", "rule1", "spec.ingress", {"fromCIDR": ["1.1.1.1/32"], "toPorts": tcp(80)})),
+    (("world", "deathstar-1", 80),
+     ("add", "rule1", "spec.ingress", {"fromEntities": ["world"], "toPorts": tcp(80)})),
+    (("blue/web", "red/db", 5433),
+     ("add", "db", "spec.ingress[0].ports", {"port": 5433, "protocol": "TCP"})),
+    (("192.0.2.9", "red/db", 5432),
+     ("add", "db", "spec.ingress[0].from", {"ipBlock": {"cidr": "192.0.2.9/32"}})),
+    (("blue/web", "198.51.100.66", 443), ("remove", "out", "spec.egressDeny[0]", None)),
+    (("red/backup", "red/db", 5432),
+     ("add", "db", "spec.ingress[0].from", {"podSelector": {"matchLabels": {"app": "backup"}}})),
+    (("blue/web", "9.9.9.9", 0, "ICMP"),
+     ("add", "out", "spec.egress[2].icmps[0].fields", {"family": "IPv4", "type": 0})),
+    (("192.0.2.1", "red/db", 5432), ("remove", "db", "spec.ingress[1]", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "change"), CHANGES, ids=lambda value: str(value)[:60])
+def test_the_change_is_the_smallest(question, change):
+    assert the_change(World().ask(*question)) == change
+
+
+def test_what_nothing_selects_is_closed_by_a_policy_of_its_own_that_closes_nothing_else():
+    world = World()
+    answer = world.ask("xwing", "tiefighter", 80)
+    action, _, path, document = the_change(answer)
+    assert (action, path) == ("apply", "")
+    assert document["spec"]["enableDefaultDeny"] == {"ingress": False}
+    world.do(answer["changes"][0])
+    assert not world.ask("xwing", "tiefighter", 80)["allowed"]
+    assert world.ask("xwing", "tiefighter", 81)["allowed"]
+    assert world.ask("deathstar-1", "tiefighter", 80)["allowed"]
+
+
+def test_a_service_names_the_backend_and_the_worst_of_several():
+    answer = World().ask("red/backup", "red/two", 1)
+    assert not answer["allowed"]
+    assert [each["allowed"] for each in answer["backends"]] == [False, True]
+    assert answer["service"] == "red/two 10.96.0.6:1 leads to 10.0.2.6:5432"
+
+
+def test_what_the_kernel_does_not_do_yet_is_said():
+    answer = World().ask("xwing", "deathstar-1", 80, error="map policy: no room")
+    assert "the kernel is not in step with this: map policy: no room" in answer["notes"]
+
+
+def test_enforcement_modes():
+    assert not World(enforcement=Enforcement.ALWAYS).ask("xwing", "tiefighter", 1)["allowed"]
+    never = World(enforcement=Enforcement.NEVER).ask("xwing", "deathstar-1", 1)
+    assert never["allowed"]
+    assert never["changes"] == []
+    assert "enable-policy is never" in never["notes"]
+
+
+def test_of_a_refused_object_the_version_in_force_answers():
+    world = World()
+    row = world.tables.policies.get(("CiliumNetworkPolicy", "default", "rule1"))
+    world.tables.policies.upsert(msgspec.structs.replace(row, text=b'{"kind": "broken"}'))
+    answer = world.ask("xwing", "deathstar-1", 80)
+    assert answer["answer"].startswith(f"DENIED by {RULE1}")
+    assert answer["changes"][0]["action"] == "apply"
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "told"),
+    [
+        (("nobody", "xwing", 80), NotFound, "no pod of this name"),
+        (("xwing", "nobody", 80), NotFound, "no pod or service of this name"),
+        (("4711", "xwing", 80), NotFound, "see `cilia identity list`"),
+        (("", "xwing", 80), InvalidValue, "write from="),
+        (("xwing", "deathstar-1", "https"), InvalidValue, "it has http"),
+        (("xwing", "deathstar-1", 70000), InvalidValue, "up to 65535"),
+        (("xwing", "deathstar-1", 80, "TPC"), InvalidValue, "write one of TCP"),
+        (("xwing", "deathstar", 81), InvalidValue, "name one of its ports: 8000/TCP"),
+        (("xwing", "red/none", 1), NotFound, "no backends"),
+        (("reserved:nobody", "xwing", 1), NotFound, "no reserved identity"),
+    ],
+)
+def test_what_is_wrong_with_a_question_is_said(question, error, told):
+    with pytest.raises(error, match=told):
+        World().ask(*question)
