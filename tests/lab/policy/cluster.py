@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +26,7 @@ PODS = tuple(f"{space}/{name}" for space in NAMESPACES for name in NAMES)
 PROBED = ("x/a", "x/b", "y/a")
 """The pods that are asked to and from outside of the cluster's pods."""
 ROLES = {"a": "database", "b": "frontend", "c": "batch"}
+ACCOUNTS = {"a": "default", "b": "default", "c": "runner"}
 POD_PORTS, OUTER_PORTS = (80, 81), (81, 82)
 WEB = {"a": 80, "b": 81, "c": 80}
 """The port that each pod calls `web`: not the same one everywhere."""
@@ -42,6 +44,7 @@ PATHS = {
     "CiliumCIDRGroup": "/apis/cilium.io/v2/ciliumcidrgroups",
     "Namespace": "/api/v1/namespaces",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
     "Service": "/api/v1/namespaces/{namespace}/services",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
 }
@@ -123,6 +126,10 @@ class Cluster:
         """Creates an object."""
         return self._run(self._client.create(_path(document), document))
 
+    def read(self, document: Json) -> Json:
+        """An object as it is now."""
+        return self._run(self._client.get(f"{_path(document)}/{document['metadata']['name']}"))
+
     def replace(self, document: Json) -> Json:
         """Puts another state of an object in its place."""
         path = f"{_path(document)}/{document['metadata']['name']}"
@@ -144,13 +151,13 @@ class Cluster:
         self._run(self._client.patch(path, {"metadata": {"labels": labels}}))
 
     @contextlib.contextmanager
-    def policies(self, text: str):  # type: ignore[no-untyped-def]
+    def policies(self, text: str) -> Iterator[None]:
         """Policies, in force in the block and gone after it."""
         documents = documents_of(text)
         try:
             made = [self.create(document) for document in documents]
             self.wait_in_force(made)
-            yield documents
+            yield
         finally:
             for document in documents:
                 self.delete(document)
@@ -162,13 +169,13 @@ class Cluster:
         wanted = {_key(each): each["metadata"]["generation"] for each in rules}
         for node, agent in self.agents.items():
             what = f"{node} enforces {', '.join('/'.join(key) for key in wanted)}"
-            wait_for(what, lambda agent=agent: _enforces(agent, wanted))
+            wait_for(what, partial(_enforces, agent, wanted))
 
     def wait_gone(self, documents: Iterable[Json]) -> None:
         """Waits until no node knows these policies any more."""
         keys = {_key(each) for each in documents}
         for node, agent in self.agents.items():
-            wait_for(f"{node} forgets {keys}", lambda agent=agent: _forgot(agent, keys))
+            wait_for(f"{node} forgets {keys}", partial(_forgot, agent, keys))
 
     def wait_labelled(self, pods: Iterable[str], label: str) -> None:
         """Waits until every node knows these pods under an identity with a label."""
@@ -176,8 +183,7 @@ class Cluster:
         def is_so() -> bool:
             found = self._endpoints()
             return self.knows_all_pods() and all(
-                pod in found and label in found[pod]["status"]["identity"]["labels"]
-                for pod in pods
+                pod in found and label in found[pod]["status"]["identity"]["labels"] for pod in pods
             )
 
         wait_for(f"{label} on {', '.join(pods)}", is_so)
@@ -242,7 +248,7 @@ class Cluster:
                 command = ["ip", f"-{family[3]}", "-n", self.site.world_namespace, *words]
                 subprocess.run(command, check=True)
 
-    def _run(self, work: Any) -> Any:
+    def _run(self, work: Coroutine[Any, Any, Json]) -> Json:
         return self._runner.run(work)
 
 
@@ -301,6 +307,8 @@ def _namespaces() -> Iterable[Json]:
     for space in NAMESPACES:
         metadata = {"name": space, "labels": {"team": space}}
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        metadata = {"name": "runner", "namespace": space}
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
 def _everything(nodes: Iterable[str]) -> list[Flow]:
@@ -336,6 +344,7 @@ def _pods(node_of: Mapping[str, str]) -> Iterable[Json]:
             "metadata": {"name": name, "namespace": space, "labels": labels},
             "spec": {
                 "nodeName": node,
+                "serviceAccountName": ACCOUNTS[name],
                 "terminationGracePeriodSeconds": 0,
                 "containers": [container],
             },

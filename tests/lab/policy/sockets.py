@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from types import TracebackType
 
@@ -21,7 +21,7 @@ import msgspec
 from cilia.kernel import netns
 from lab.policy.truth import PING, TCP, UDP, Flow
 
-PATIENCE_S = 5.0
+PATIENCE_S = 3.0
 """What should pass and has not by then is stopped."""
 QUIET_S = 0.25
 """How long a flow that should be stopped is watched; one that passes takes milliseconds."""
@@ -53,7 +53,7 @@ class Servers:
         self._selector = selectors.DefaultSelector()
         self._stop, self._stopped = socket.socketpair()
         self._selector.register(self._stopped, selectors.EVENT_READ, None)
-        self._sockets: list[socket.socket] = []
+        self._sockets: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def listen(self, place: Place, ports: Iterable[int]) -> None:
@@ -78,7 +78,7 @@ class Servers:
 
     def _open(self, place: Place, family: int, kind: int, port: int) -> None:
         one = socket.socket(_FAMILY[family], kind)
-        self._sockets.append(one)
+        self._sockets.add(one)
         one.setblocking(False)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind((place.address(family), port))
@@ -101,6 +101,7 @@ class Servers:
         if kind == socket.SOCK_STREAM:
             connection, _ = one.accept()
             connection.setblocking(False)
+            self._sockets.add(connection)
             self._selector.register(connection, selectors.EVENT_READ, (None, answer))
         elif kind == socket.SOCK_DGRAM:
             _, sender = one.recvfrom(256)
@@ -118,6 +119,7 @@ class Servers:
         except OSError:
             pass
         self._selector.unregister(connection)
+        self._sockets.discard(connection)
         connection.close()
 
 
@@ -181,7 +183,7 @@ class Conversation:
             self.outcome = f"was answered by somebody else: {answer!r}"
 
     @contextlib.contextmanager
-    def _judging(self):  # type: ignore[no-untyped-def]
+    def _judging(self) -> Iterator[None]:
         try:
             yield
         except BlockingIOError:

@@ -82,6 +82,19 @@ def test_a_namespace_is_relabelled(cluster: Cluster) -> None:
         cluster.check(deny("*", "x/a"), allow("y/*", "x/a"))
 
 
+def test_connections_are_judged_again_when_a_label_goes(cluster: Cluster) -> None:
+    asked = flows(["x/b", "x/c"], ["x/a"], [80])
+    with cluster.policies(FROM_B):
+        with pod_labelled(cluster, "x/c", "b"):
+            conversations = Conversations(cluster.places, asked)
+            assert set(conversations.outcomes(dict.fromkeys(asked, True)).values()) == {PASSED}
+        with conversations:
+            conversations.ask_again()
+            kept = {flow: flow.source == "x/b" for flow in asked}
+            found = conversations.outcomes(kept)
+    assert found == {flow: PASSED if ok else STOPPED for flow, ok in kept.items()}
+
+
 class Stop(msgspec.Struct, frozen=True):
     """A policy that closes what is open, and to whom."""
 
