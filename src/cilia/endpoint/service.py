@@ -135,6 +135,10 @@ class EndpointService:
 
     # Policy
 
+    def policy_numbers(self) -> set[int]:
+        """The policy numbers that any row in the kernel has, whoever wrote it."""
+        return {entry.policy for entry in self._plumbing.kernel.rows.entries()}
+
     def assign(self, assignments: Mapping[int, Assignment]) -> None:
         """Writes what policy says into the endpoints' rows, and so opens them.
 

@@ -46,6 +46,10 @@ class RulePrefixes(Protocol):
 class EndpointRows(Protocol):
     """The endpoints' rows in the kernel."""
 
+    def policy_numbers(self) -> set[int]:
+        """The policy numbers that any row has, whoever wrote it."""
+        ...
+
     def assign(self, assignments: Mapping[int, Assignment]) -> None:
         """Writes what these endpoints' rows say of policy; the kernel has it on return.
 

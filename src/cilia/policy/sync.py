@@ -67,7 +67,7 @@ class PolicySync:
         keys, values = self._rows.entries()
         classes = self._classes.entries()[1]
         return hints.beyond(
-            policy=_greatest(keys["policy"]),
+            policy=max(_greatest(keys["policy"]), *self._endpoints.policy_numbers(), 0),
             policy_class=max(_greatest(keys["class"]), _greatest(classes)),
             provenance=_greatest(values["provenance"]),
             revision=_greatest(values["generation"]),

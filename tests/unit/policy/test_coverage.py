@@ -45,6 +45,8 @@ def test_an_item_goes_on_behind_its_exception():
 def test_nested_exceptions_are_one():
     items = [("10.0.0.0/8", ["10.1.0.0/16", "10.1.2.0/24"])]
     assert covered(items, "10.1.2.0/25", "10.1.3.0/24", "10.2.0.0/16") == [False, False, True]
+    items.append(("10.0.0.0/12", []))
+    assert covered(items, "10.1.2.0/25", "10.1.3.0/24") == [True, True]
 
 
 def test_an_exception_wider_than_its_item_takes_nothing_from_others():

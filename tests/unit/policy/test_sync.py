@@ -34,6 +34,9 @@ class FakeEndpoints:
     def __init__(self):
         self.rows = {}
 
+    def policy_numbers(self):
+        return {row.policy for row in self.rows.values()}
+
     def assign(self, assignments):
         self.rows.update(assignments)
 
