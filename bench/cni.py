@@ -27,8 +27,7 @@ def paced(one: Cluster, first: int, count: int) -> tuple[list[float], list[float
     adds, bare = [], []
     began = time.monotonic()
     for index in range(count):
-        while time.monotonic() < began + index / RATE:
-            pass
+        time.sleep(max(0.0, began + index / RATE - time.monotonic()))
         adds.append(one.add(first + index) * 1000)
         bare.append(interpreter_s(one) * 1000)
     return adds, bare

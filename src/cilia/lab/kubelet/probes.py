@@ -7,11 +7,14 @@ configure-liveness-readiness-startup-probes/
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Awaitable, Callable
 
 from cilia.lab.kubelet.pod import Container, HttpAction, Probe
 from cilia.lab.kubelet.runtime import close_writer
 from cilia.model.errors import CiliaError
+
+_FAST_S = 0.1
 
 Execute = Callable[[list[str]], Awaitable[tuple[int, str]]]
 """Runs a command in the container: exit code and output."""
@@ -121,21 +124,20 @@ async def repeat(
     """
     threshold = Threshold(probe, verdict)
     await asyncio.sleep(probe.initial_delay_seconds)
-    # Until the first verdict a fast look every so often: a pod should not be unready
-    # for a whole period because it needed a few milliseconds to listen.
-    pause = min(0.05, float(probe.period_seconds))
+    # During the first period a fast look every so often: a pod should not be unready
+    # for a whole period because it needed a moment to listen.
+    first_ends = time.monotonic() + probe.period_seconds
+    pause = min(_FAST_S, float(probe.period_seconds))
     while True:
         problem = await target.check(probe)
         if problem and threshold.verdict is not None:
             failed(problem)
-        if not problem or pause >= probe.period_seconds:
+        if not problem or time.monotonic() >= first_ends:
             if problem and threshold.verdict is None:
                 failed(problem)
             if threshold.feed(not problem):
                 decided(not problem)
             pause = float(probe.period_seconds)
-        else:
-            pause = min(pause * 2, float(probe.period_seconds))
         await asyncio.sleep(pause)
 
 
