@@ -57,7 +57,8 @@ def why(
         InvalidValue: a party or port that is written wrongly.
         NotFound: a party that is not there.
     """
-    number = PROTOCOLS.get(request.protocol) or PROTOCOLS.get(request.protocol.upper())
+    known_protocols = {name.lower(): number for name, number in PROTOCOLS.items()}
+    number = known_protocols.get(request.protocol.lower())
     if number is None:
         known = ", ".join(PROTOCOLS)
         raise InvalidValue(f"protocol {request.protocol!r} is not known; write one of {known}")

@@ -220,7 +220,7 @@ CASES = [
      ["spec.egressDeny[0]"]),
     ("blue/web", "9.9.9.9", 8, "ICMP", f"ALLOWED by {OUT}", ["spec.egress[2]"]),
     ("blue/web", "9.9.9.9", 0, "ICMP", f"DENIED by {OUT}", ["spec"]),
-    ("blue/web", "fd00::9", 128, "ICMPv6", f"DENIED by {OUT}", ["spec"]),
+    ("blue/web", "fd00::9", 128, "icmpv6", f"DENIED by {OUT}", ["spec"]),
     ("192.0.2.1", "red/db", 5432, "TCP", f"ALLOWED by {DB}", ["spec.ingress[1]"]),
     ("192.0.2.9", "red/db", 5432, "TCP", f"DENIED by {DB}", ["spec"]),
     ("red/db", "9.9.9.9", 53, "UDP", f"DENIED by {DB}: closes egress of red/db", ["spec"]),
