@@ -13,6 +13,7 @@ NAMES = (
     "agent",
     "cli",
     "policy_test",
+    "why",
     "lab",
 )
 

@@ -4,6 +4,7 @@ Answers from what this node's policy engine knows. Policies and identities are t
 cluster's, so the answer holds for pods of other nodes as well.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from cilia.agent.parties import Destination, Parties
 from cilia.agent.views import rule_json
 from cilia.model.errors import InvalidValue
 from cilia.model.ports import PROTOCOLS
-from cilia.model.rules import PolicyKey
+from cilia.model.rules import Policy, PolicyKey
 from cilia.policy import facts
 from cilia.policy.changes import Change
 from cilia.policy.connection import Party, Step, ports_text, rule_text
@@ -64,10 +65,10 @@ def why(
         raise InvalidValue(f"protocol {request.protocol!r} is not known; write one of {known}")
     parties = Parties(tables, settings.context.cluster, dual_stack=settings.dual_stack)
     source = parties.source(request.source)
-    held = _facts(tables, engine, settings)
+    destinations = parties.destinations(request.destination, request.port, number)
     answers = [
-        _answer(held, source, each)
-        for each in parties.destinations(request.destination, request.port, number)
+        _answer(_facts(tables, engine, settings, (source, each.party)), source, each)
+        for each in destinations
     ]
     # One backend that is refused is what somebody will stumble over.
     chosen = min(answers, key=lambda each: each["allowed"])
@@ -81,11 +82,17 @@ def why(
     return chosen
 
 
-def _facts(tables: Tables, engine: PolicyEngine, settings: WhySettings) -> Facts:
-    texts = {PolicyKey(row.kind, row.namespace, row.name): row.text for row in tables.policies}
+def _facts(
+    tables: Tables, engine: PolicyEngine, settings: WhySettings, parties: Sequence[Party]
+) -> Facts:
+    policies: dict[PolicyKey, Policy] = {}
+    for party in parties:
+        if party.endpoint:
+            policies |= engine.subjects.policies_on(party.labels)
+    rows = [tables.policies.get((key.kind, key.namespace, key.name)) for key in policies]
     return Facts(
-        policies=engine.subjects.policies,
-        texts=texts,
+        policies=policies,
+        texts={PolicyKey(*row.key): row.text for row in rows if row is not None},
         groups=tuple(map(facts.group_of, tables.cidr_groups)),
         services=tuple(facts.services_of(tables.services, tables.endpoint_slices)),
         context=settings.context,

@@ -54,6 +54,11 @@ class SubjectTable:
         """The specs of a policy and their numbers."""
         return self._spec_numbers.get(key, {})
 
+    def policies_on(self, labels: LabelSet) -> dict[PolicyKey, Policy]:
+        """The policies that select a label set, whether any endpoint here has it or not."""
+        keys = {self.specs[number].policy for number in self._index.matching(labels)}
+        return {key: self.policies[key] for key in keys}
+
     def set_identities(self, identities: Mapping[int, LabelSet]) -> None:
         """Says which identities this node's endpoints have, and with which labels."""
         for identity in [i for i in self.selected if i not in identities]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import msgspec
 
 from cilia.model.rules import Policy, PolicyKey
-from cilia.model.selectors import label_view
 from cilia.policy.connection import Judgement, Party, judge
 from cilia.policy.contents import Enforcement
 from cilia.policy.decision import Decider, Ports
@@ -18,10 +17,10 @@ SOURCE, DESTINATION = 1, 2
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a node knows of policy."""
+    """What a node knows of policy, as far as it is about two parties."""
 
     policies: Mapping[PolicyKey, Policy]
-    """In force."""
+    """In force, and selecting one of them."""
     texts: Mapping[PolicyKey, bytes]
     """Policy objects as JSON, as they were written last."""
     groups: tuple[CidrGroup, ...] = ()
@@ -59,8 +58,7 @@ class WhatIf:
             if party.endpoint and isinstance(party.peer, int):
                 engine.set_endpoint(party.endpoint, Endpoint(party.peer, party.ports))
         for policy in facts.policies.values():
-            if self.is_about(policy):
-                engine.set_policy(policy)
+            engine.set_policy(policy)
         self._decider.commit()
 
     def judgement(self) -> Judgement:
@@ -79,15 +77,5 @@ class WhatIf:
         self._decider.commit()
 
     def policies(self) -> Mapping[PolicyKey, Policy]:
-        """The policies that select one of the parties, as they are now."""
+        """The policies as they are now."""
         return self._decider.engine.subjects.policies
-
-    def is_about(self, policy: Policy) -> bool:
-        """True if a policy selects one of the parties."""
-        parties = (self.question.source, self.question.destination)
-        views = [label_view(party.labels) for party in parties if party.endpoint]
-        return any(
-            all(r.matches(view) for r in spec.subject.requirements)
-            for spec in policy.specs
-            for view in views
-        )
