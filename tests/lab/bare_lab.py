@@ -38,8 +38,7 @@ class BareLab(RunningLab):
         self.site: LabSite = commands.open_site(name)
         self.node = self.site.node(NODE)
         self._settings = settings or {}
-        self.containers = 0
-        """How many pods' namespaces it has made."""
+        self._containers = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -169,9 +168,9 @@ class BareLab(RunningLab):
 
     def namespace(self) -> tuple[str, Path]:
         """A container id, and the network namespace of its pod."""
-        self.containers += 1
-        path = netns.create(f"cilia-{self.name}-pod-{self.containers:x}")
-        return f"{self.containers:064x}", path
+        self._containers += 1
+        path = netns.create(f"cilia-{self.name}-pod-{self._containers:x}")
+        return f"{self._containers:064x}", path
 
     def connect(self, name: str, labels: dict[str, str]) -> Pod:
         """Creates a pod and runs the plugin's ADD for it."""

@@ -119,7 +119,9 @@ def test_a_full_ipcache_closes_what_found_no_room_and_nothing_else(
 def test_a_full_endpoint_map_refuses_the_next_pod_and_keeps_the_others(
     own: BareLab, cast: dict[str, Pod]
 ) -> None:
-    own.connect("last", {"app": "last"})
+    own.create_pod("last", {"app": "last"})
+    last, place = own.namespace()
+    own.add("last", last, place)
     wait_for("it is found full", lambda: "endpoint" in trouble(own))
     assert "map-sizes" in trouble(own)
     own.create_pod("one-more", {"app": "one-more"})
@@ -138,7 +140,9 @@ def test_a_full_endpoint_map_refuses_the_next_pod_and_keeps_the_others(
     assert reaches(cast["client"], cast["server"])
     assert not reaches(cast["stranger"], cast["server"])
     assert own.endpoint("one-more") == {}
-    own.plugin("DEL", f"{own.containers - 1:064x}", path, "last")
+    own.plugin("DEL", last, place, "last")
     wait_for("there is room again", lambda: trouble(own) == "")
     own.add("one-more", container, path)
     wait_for("it is open", lambda: own.endpoint("one-more")["status"]["state"] == "ready")
+    own.plugin("DEL", container, path, "one-more")
+    wait_for("it is gone", lambda: trouble(own) == "")

@@ -177,7 +177,8 @@ class PolicySync:
             if not self._is_realized(endpoint, wanted)
         }
         try:
-            self._assign(dict.fromkeys(switched, closed))
+            # What is closed stays as it is: writing it again would be news, and so more work.
+            self._assign({one: closed for one in switched if not self._is_closed(one)})
             used = [a.policy for a in self.realized.values()]
             numbers = {wanted.policy for wanted in switched.values()}.difference(used)
             rows = rows_of(delta)
@@ -188,6 +189,12 @@ class PolicySync:
     def _is_realized(self, endpoint: int, wanted: Assignment) -> bool:
         held = self.realized.get(endpoint)
         return held is not None and held.policy == wanted.policy
+
+    def _is_closed(self, endpoint: int) -> bool:
+        held = self.realized.get(endpoint)
+        return held is not None and (
+            (held.policy, held.ingress_enforced, held.egress_enforced) == (CLOSED, True, True)
+        )
 
     def _keys(self, rows: Rows) -> NDArray[Any]:
         return _recast(rows, self._rows.key, _KEY_FIELDS)

@@ -100,6 +100,8 @@ def test_a_full_map_closes_what_changes_and_leaves_the_rest():
     closed = node.endpoints.rows[2]
     assert (closed.policy, closed.ingress_enforced, closed.egress_enforced) == (0, True, True)
     assert node.endpoints.rows[1].policy != 0
+    assert not node.sync.replace(node.engine.state())
+    assert node.endpoints.rows[2] is closed, "what is closed is not written again"
 
 
 def test_with_room_again_the_whole_state_comes_back():
