@@ -2,6 +2,7 @@
 # make test   the same set-up, then every test
 # make check  formatting, lint, types, layers
 # make bench  the numbers that the documentation quotes
+# make gen    makes generated files anew
 # make clean  removes what was built
 
 VENV := .venv
@@ -34,7 +35,10 @@ bench: setup
 	@$(BIN)/python -m bench
 
 gen: setup
-	@$(BIN)/python tools/generate.py
+	@$(BIN)/python tools/libbpf.py
+	@$(BIN)/python tools/layout_dump.py
+	@$(BIN)/python tools/verifier_record.py
+	@$(BIN)/python tools/bench_page.py
 
 clean:
 	@rm -rf build dist .make src/cilia.egg-info
