@@ -29,7 +29,7 @@ class CidrSet:
         self.excluded = excluded
         self.owner = np.asarray(owner, dtype=np.int64)
         # Items without exceptions are sorted and each kept once; the others keep their owner.
-        if len(excluded) == 0:
+        if len(excluded) == 0 and len(keys) > 1:
             keys = distinct(keys)
         self.keys = keys
         self._digest = hashlib.sha256(

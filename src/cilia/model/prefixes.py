@@ -57,7 +57,9 @@ def parse_prefixes(texts: Sequence[str]) -> PrefixKeys:
         InvalidValue: One is not a prefix; the message starts with its index and text.
     """
     fast = _parse_v4(texts) if len(texts) >= _MANY else None
-    return mask_keys(_parse_any(texts) if fast is None else fast)
+    if fast is not None:
+        return mask_keys(fast)
+    return np.array([_parse_one(index, text) for index, text in enumerate(texts)], PREFIX_KEY)
 
 
 def _parse_v4(texts: Sequence[str]) -> NDArray[np.uint8] | None:
@@ -88,27 +90,23 @@ def _parse_v4(texts: Sequence[str]) -> NDArray[np.uint8] | None:
     return raw
 
 
-def _parse_any(texts: Sequence[str]) -> NDArray[np.uint8]:
-    raw = bytearray(17 * len(texts))
-    at = 0
-    for text in texts:
-        address, slash, bits = text.partition("/")
-        try:
-            if ":" in address:
-                packed, limit, offset = inet_pton(AF_INET6, address), 128, 0
-                if packed.startswith(_V4_HEAD):
-                    raise OSError("IPv4 in IPv6 form")
-            else:
-                packed, limit, offset = _V4_HEAD + inet_pton(AF_INET, address), 32, V4_BITS
-            length = (int(bits) if bits.isascii() and bits.isdigit() else -1) if slash else limit
-            if not 0 <= length <= limit:
-                raise OSError("bits out of range")
-        except (OSError, ValueError) as error:
-            raise InvalidValue(_prefix_problem(at // 17, text)) from error
-        raw[at : at + 16] = packed
-        raw[at + 16] = offset + length
-        at += 17
-    return np.frombuffer(bytes(raw), dtype=np.uint8).reshape(-1, 17)
+def _parse_one(index: int, text: str) -> bytes:
+    address, slash, bits = text.partition("/")
+    try:
+        if ":" in address:
+            packed, limit, offset = inet_pton(AF_INET6, address), 128, 0
+            if packed.startswith(_V4_HEAD):
+                raise OSError("IPv4 in IPv6 form")
+        else:
+            packed, limit, offset = _V4_HEAD + inet_pton(AF_INET, address), 32, V4_BITS
+        length = (int(bits) if bits.isascii() and bits.isdigit() else -1) if slash else limit
+        if not 0 <= length <= limit:
+            raise OSError("bits out of range")
+    except (OSError, ValueError) as error:
+        raise InvalidValue(_prefix_problem(index, text)) from error
+    rest = 128 - offset - length
+    masked = int.from_bytes(packed) >> rest << rest
+    return masked.to_bytes(16) + bytes((offset + length,))
 
 
 def _prefix_problem(index: int, text: str) -> str:

@@ -294,8 +294,13 @@ class PeerTable:
             self.classes.place(slot, self._cover_of(slot) - numbers.keys())
         for number, cidrs in numbers.items():
             self.classes.add_selector(number, self._secret_of(cidrs), covered[number])
+        # New groups have the labels of the world and nothing else: one look for each family.
+        alike: dict[LabelSet, set[int]] = {}
         for slot in new:
-            self.classes.place(slot, self._cover_of(slot))
+            labels = self._labels.labels(slot)
+            if labels not in alike:
+                alike[labels] = set(self._index.matching(labels))
+            self.classes.place(slot, alike[labels] | self.prefixes.covering(slot))
         for slot in self.prefixes.take_dead():
             self._labels.remove(slot)
             self.classes.remove(slot)

@@ -5,6 +5,7 @@ out. Between the row of a class and the row of anyone the higher precedence deci
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -44,6 +45,7 @@ class Grant(msgspec.Struct, frozen=True):
     origins: frozenset[ProvenanceRule]
 
 
+@lru_cache(maxsize=4096)
 def row_keys(
     direction: Direction, ports: tuple[PortMatch, ...] | None, own: NamedPorts
 ) -> tuple[RowKey, ...]:
@@ -89,6 +91,10 @@ def merged_rows(grants: Sequence[Grant], provenance: Provenance) -> Rows:
         grants: All that apply to the class.
         provenance: Numbers the rules behind each row.
     """
+    if len(grants) == 1:
+        rows = _rows_of_one(grants[0].keys, grants[0].precedence).copy()
+        rows["provenance"] = provenance.number(grants[0].origins)
+        return rows
     best: dict[RowKey, tuple[int, frozenset[ProvenanceRule]]] = {}
     for grant in grants:
         for key in grant.keys:
@@ -97,15 +103,22 @@ def merged_rows(grants: Sequence[Grant], provenance: Provenance) -> Rows:
                 best[key] = grant.precedence, grant.origins
             elif grant.precedence == precedence:
                 best[key] = precedence, origins | grant.origins
-    rows = []
+    made = []
     for key, (precedence, origins) in best.items():
         above = [best[shorter] for shorter in _shorter(key) if shorter in best]
         if any(higher > precedence for higher, _ in above):
             continue
         origins = origins.union(*(more for same, more in above if same == precedence))
         number = provenance.number(origins)
-        rows.append((0, 0, *key, _VERDICTS[precedence], precedence, number, 0))
-    return np.array(rows, dtype=ROW)
+        made.append((0, 0, *key, _VERDICTS[precedence], precedence, number, 0))
+    return np.array(made, dtype=ROW)
+
+
+@lru_cache(maxsize=4096)
+def _rows_of_one(keys: tuple[RowKey, ...], precedence: int) -> Rows:
+    """The rows of a grant alone, without provenance: none of its keys beats another."""
+    verdict = _VERDICTS[precedence]
+    return np.array([(0, 0, *key, verdict, precedence, 0, 0) for key in keys], dtype=ROW)
 
 
 def _shorter(key: RowKey) -> Iterable[RowKey]:
