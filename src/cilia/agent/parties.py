@@ -149,7 +149,7 @@ class Parties:
                 if set(wanted) <= set(labels):
                     return self._identity(number, place)
             raise NotFound(f"{word}: no reserved identity has these labels")
-        own = {label.key: label.value for label in given}
+        own = {label.key: label.value for label in given if label.source in ("k8s", "any")}
         namespace = own.pop(NAMESPACE, "default")
         row = self._tables.namespaces.get(namespace)
         whole = label_set(
@@ -161,7 +161,12 @@ class Parties:
                 cluster=own.get(CLUSTER, self._cluster),
             )
         )
-        special = [label for label in given if label.key.startswith("io.cilium.k8s.")]
+        # What a pod cannot give itself it may still be imagined with.
+        special = [
+            label
+            for label in given
+            if label.key.startswith("io.cilium.k8s.") or label.source not in ("k8s", "any")
+        ]
         return Party(
             f"a pod with {word}", IMAGINED[place], place, label_set([*whole, *map(str, special)])
         )

@@ -233,7 +233,80 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case[:4])))
+MORE = [
+    # A deathstar, from everywhere and on every kind of port
+    ("tiefighter", "deathstar-2", 8080, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar-2", 80, "SCTP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar-2", 8, "ICMP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar-2", 0, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("tiefighter", "deathstar-2", 65535, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("1002", "1003", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("1002", "1003", 81, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("1002", "deathstar", 8000, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("10.0.1.2", "10.0.1.3", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("10.0.1.2", "10.96.0.5", 8000, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("red/backup", "deathstar", 8000, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("blue/web", "deathstar-1", 80, "TCP", f"DENIED by {OUT}: closes egress", ["spec", "spec"]),
+    ("red/db", "deathstar-1", 80, "TCP", f"DENIED by {DB}: closes egress", ["spec", "spec"]),
+    ("deathstar-2", "deathstar-1", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("deathstar-1", "deathstar-1", 81, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("deathstar-1", "10.96.0.5", 8000, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("deathstar-1", "9.9.9.9", 53, "UDP", OPEN, []),
+    ("deathstar-1", "host", 53, "UDP", OPEN, []),
+    ("192.0.2.1", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("10.0.0.0/8", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("kube-apiserver", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("health", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("world-ipv6", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("reserved:host", "deathstar-1", 443, "TCP", "ALLOWED", []),
+    ("1", "deathstar-1", 443, "TCP", "ALLOWED", []),
+    ("6", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("any:org=empire", "deathstar-1", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("container:org=empire", "deathstar-1", 80, "TCP", f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    ("org=rebels", "deathstar-1", 80, "TCP", f"DENIED by {RULE1}", ["spec"]),
+    ("xwing", "org=empire", 80, "TCP", OPEN, []),
+    ("org=empire,class=deathstar", "org=empire,class=deathstar", 80, "TCP",
+     f"ALLOWED by {RULE1}", ["spec.ingress[0]"]),
+    # The database: closed both ways, two rules in
+    ("blue/web", "red/db", 5432, "TCP", f"ALLOWED by {OUT}, {DB}",
+     ["spec.egress[0]", "spec.ingress[0]"]),
+    ("blue/web", "red/db", 5432, "UDP", f"DENIED by {DB}", ["spec.egress[0]", "spec"]),
+    ("blue/web", "10.0.2.6", 5432, "TCP", f"ALLOWED by {OUT}, {DB}",
+     ["spec.egress[0]", "spec.ingress[0]"]),
+    ("blue/web", "1006", "sql", "TCP", f"ALLOWED by {OUT}, {DB}",
+     ["spec.egress[0]", "spec.ingress[0]"]),
+    ("app=web,k8s:io.kubernetes.pod.namespace=blue", "red/db", 5432, "TCP",
+     f"ALLOWED by {OUT}, {DB}", ["spec.egress[0]", "spec.ingress[0]"]),
+    ("app=web,k8s:io.kubernetes.pod.namespace=red", "red/db", 5432, "TCP",
+     f"DENIED by {DB}", ["spec"]),
+    ("app=web", "red/db", 5432, "TCP", f"DENIED by {DB}", ["spec"]),
+    ("192.0.2.0/25", "red/db", 22, "TCP", f"ALLOWED by {DB}", ["spec.ingress[1]"]),
+    ("192.0.3.1", "red/db", 22, "TCP", f"DENIED by {DB}", ["spec"]),
+    ("192.0.2.200", "red/db", 53, "UDP", f"ALLOWED by {DB}", ["spec.ingress[1]"]),
+    ("remote-node", "red/db", 5432, "TCP", f"DENIED by {DB}", ["spec"]),
+    ("red/db", "1.1.1.1", 443, "TCP", f"DENIED by {DB}: closes egress", ["spec"]),
+    ("red/db", "host", 443, "TCP", f"DENIED by {DB}: closes egress", ["spec"]),
+    ("red/db", "172.30.0.12", 443, "TCP", f"DENIED by {DB}: closes egress", ["spec"]),
+    # What the web may reach outside
+    ("blue/web", "198.51.100.0/25", 443, "TCP", f"ALLOWED by {OUT}", ["spec.egress[1]"]),
+    ("blue/web", "198.51.101.1", 443, "TCP", f"DENIED by {OUT}", ["spec"]),
+    ("blue/web", "198.51.100.66", 8, "ICMP", f"DENIED by {OUT}: a deny rule",
+     ["spec.egressDeny[0]"]),
+    ("blue/web", "red/backup", 8, "ICMP", f"ALLOWED by {OUT}", ["spec.egress[2]"]),
+    ("blue/web", "host", 80, "TCP", f"DENIED by {OUT}", ["spec"]),
+    ("xwing", "blue/web", "web", "TCP", OPEN, []),
+    # The vault: of every namespace, and a deny rule
+    ("6", "red/vault", 22, "TCP", f"ALLOWED by {VAULT}", ["spec.ingress[0]"]),
+    ("172.30.0.12", "red/vault", 22, "TCP", f"ALLOWED by {VAULT}", ["spec.ingress[0]"]),
+    ("172.30.0.11", "red/vault", 22, "TCP", "ALLOWED", []),
+    ("xwing", "red/vault", 22, "TCP", f"DENIED by {VAULT}: closes", ["spec"]),
+    ("app=backup", "app=vault", 22, "TCP", f"DENIED by {VAULT}: a deny rule",
+     ["spec.ingressDeny[0]"]),
+    ("red/vault", "red/backup", 22, "TCP", OPEN, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES + MORE, ids=lambda case: " ".join(map(str, case[:4])))
 def test_an_answer_and_that_its_changes_turn_it_round(case):
     source, destination, port, protocol, beginning, paths = case
     destination = destination.strip("{}")
