@@ -100,3 +100,12 @@ def test_a_file_is_judged_before_it_is_applied(lab: RunningLab, tmp_path: Path) 
     assert done.returncode == 1
     assert f"{bad}:8: error: " in done.stdout
     assert "did you mean fromEndpoints?" in done.stdout
+
+
+def test_rules_that_conflict_are_shown(enforced: RunningLab) -> None:
+    assert rows(enforced, "conflicts") == []
+    assert enforced.kubectl("apply", "-f", "-", text=ODD).returncode == 0
+    wait_for("it is judged", lambda: columns(enforced, "odd")[-2:] == ["True", "0/0"])
+    (found,) = rows(enforced, "conflicts")
+    assert (found["kind"], found["rule"]["name"]) == ("dead", "odd")
+    assert "1 conflict among 2 rules" in enforced.cilia("policy", "conflicts").stdout

@@ -6,10 +6,16 @@ from typing import Any
 from cilia.agent.parts import Parts
 from cilia.agent.views import rule_json
 from cilia.datapath.maps.conntrack import ConntrackMap
-from cilia.policy.resolution import provenance_rule
+from cilia.model.identities import ReservedIdentity, Scope, reserved_labels, scope_of
+from cilia.policy import facts
+from cilia.policy.conflicts import Conflicts, find_conflicts
+from cilia.policy.extents import Party, Population
+from cilia.policy.resolution import World, provenance_rule
 from cilia.wire.unixhttp import Handler, Request, Response, json_response
 
 Json = dict[str, Any]
+WORLDS = (ReservedIdentity.WORLD, ReservedIdentity.WORLD_IPV4, ReservedIdentity.WORLD_IPV6)
+"""Addresses outside are compared as addresses."""
 Route = tuple[str, str, Handler]
 
 
@@ -25,7 +31,64 @@ def policy_routes(parts: Parts) -> list[Route]:
         parts.fold_hits()
         return json_response(stats_json(parts))
 
-    return [("GET", "/v1/policy/status", status), ("GET", "/v1/policy/stats", stats)]
+    async def conflicts(request: Request) -> Response:
+        policies = list(parts.policy.engine.subjects.policies.values())
+        found = await asyncio.to_thread(find_conflicts, policies, population(parts))
+        return json_response(conflicts_json(found))
+
+    return [
+        ("GET", "/v1/policy/status", status),
+        ("GET", "/v1/policy/stats", stats),
+        ("GET", "/v1/policy/conflicts", conflicts),
+    ]
+
+
+def population(parts: Parts) -> Population:
+    """Returns everybody in the cluster whom rules can be about."""
+    tables = parts.tables
+    pods = {
+        (row.identity, facts.named_ports(row.named_ports))
+        for table in (tables.endpoints, tables.remote_endpoints)
+        for row in table
+        if row.identity is not None
+    }
+    used = {identity for identity, _ in pods}
+    labels = {row.number: row.labels for row in tables.identities} | reserved_labels()
+    peers = {
+        number: Party(found, facts.identity_ports(tables, number))
+        for number, found in labels.items()
+        if (number in used or scope_of(number) is not Scope.CLUSTER) and number not in WORLDS
+    }
+    named: dict[str, set[tuple[int, int]]] = {}
+    for name, protocol, port in (each for peer in peers.values() for each in peer.ports):
+        named.setdefault(name, set()).add((protocol, port))
+    groups = [facts.group_of(row) for row in tables.cidr_groups]
+    services = facts.services_of(tables.services, tables.endpoint_slices)
+    world = World(
+        {group.name: group for group in groups},
+        {(each.namespace, each.name): each for each in services},
+        named,
+    )
+    subjects = [Party(labels[number], ports) for number, ports in pods if number in labels]
+    dual_stack = parts.settings.values.dual_stack
+    return Population(subjects, list(peers.values()), world, dual_stack)
+
+
+def conflicts_json(found: Conflicts) -> Json:
+    """Returns rules that get in each other's way."""
+    return {
+        "rules": found.rules,
+        "complete": found.complete,
+        "conflicts": [
+            {
+                "kind": str(each.kind),
+                "rule": rule_json(each.rule),
+                "others": [rule_json(other) for other in each.others],
+                "detail": each.detail,
+            }
+            for each in found.found
+        ],
+    }
 
 
 def observe(parts: Parts) -> None:

@@ -13,6 +13,7 @@ POLL_S = 0.1
 
 
 LAZY = {
+    "conflicts": "cilia.cli.commands.policy_status:conflicts",
     "list": "cilia.cli.commands.policy_status:list_",
     "stats": "cilia.cli.commands.policy_status:stats",
     "validate": "cilia.cli.commands.policy_validate:validate_",

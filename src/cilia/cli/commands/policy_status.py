@@ -1,4 +1,4 @@
-"""`cilia policy list`, `stats`: how far each policy is enforced, and what its rules did."""
+"""`cilia policy list`, `stats`, `conflicts`: what became of policies and their rules."""
 
 import time
 from typing import Any
@@ -98,3 +98,34 @@ def ago(moment: float | None, now: float) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} ago"
     return f"{seconds}s ago"
+
+
+@click.command("conflicts")
+@output_option
+def conflicts(output: str) -> None:
+    """Show rules that get in each other's way, in the cluster as it is now.
+
+    dead: speaks of nobody. shadowed: deny rules deny all of it. overlapping: they deny part
+    of it. duplicate, redundant: another rule says the same, or more.
+    """
+    answer = agent().get("/v1/policy/conflicts")
+    rows: list[list[Cell]] = [
+        [
+            each["kind"],
+            rule_name(each["rule"]),
+            each["detail"],
+            [rule_name(other) for other in each["others"]] or ["-"],
+        ]
+        for each in answer["conflicts"]
+    ]
+    rest = "" if answer["complete"] else "; there are more rules than were compared"
+    word = "conflict" if len(rows) == 1 else "conflicts"
+    count = f"{len(rows)} {word} among {answer['rules']} rules{rest}"
+    text = f"{table(('CONFLICT', 'RULE', 'WHY', 'OTHER RULES'), rows)}\n{count}" if rows else count
+    emit(answer["conflicts"], output, text)
+
+
+def rule_name(rule: Json) -> str:
+    """A rule as other commands name it."""
+    name = f"{rule['namespace']}/{rule['name']}" if rule["namespace"] else rule["name"]
+    return f"{rule['kind']} {name} {rule['path']}"
