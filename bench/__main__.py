@@ -8,6 +8,7 @@ NAMES = (
     "program",
     "ipcache",
     "policy_engine",
+    "tables",
     "cni",
     "policy_apply",
     "agent",

@@ -174,6 +174,10 @@ class Table(Generic[Row]):
     def _index(self, key: Hashable, old: Row | None, new: Row | None) -> None:
         for name, values_of in self._index_of.items():
             found = self._found[name]
+            if old is None and new is not None:
+                for value in values_of(new):
+                    found.setdefault(value, {})[key] = None
+                continue
             before = set(values_of(old)) if old is not None else set()
             after = set(values_of(new)) if new is not None else set()
             for value in before - after:

@@ -87,8 +87,10 @@ class KernelServices:
         backends: dict[int, ServiceBackend] = {}
         fresh: list[ServiceFrontend] = []
         for row in rows:
-            one = self._encoded(row, backends)
-            if self._placed.get(_row_place(row)) != one:
+            place = _row_place(row)
+            old = self._placed.get(place)
+            one = self._encoded(row, place, old, backends)
+            if old != one:
                 fresh.append(one)
         self._rows.write(fresh, list(backends.values()))
         shrunk = []
@@ -104,9 +106,13 @@ class KernelServices:
         self._rows.delete_slots(shrunk)
         self._drop_unused()
 
-    def _encoded(self, row: Frontend, backends: dict[int, ServiceBackend]) -> ServiceFrontend:
-        place = _row_place(row)
-        old = self._placed.get(place)
+    def _encoded(
+        self,
+        row: Frontend,
+        place: Place,
+        old: ServiceFrontend | None,
+        backends: dict[int, ServiceBackend],
+    ) -> ServiceFrontend:
         return ServiceFrontend(
             address=row.address,
             port=row.port,
@@ -126,7 +132,7 @@ class KernelServices:
             number = self._next_backend
             self._taken.add(number)
             self._backends[place] = number
-        if not self._uses[number]:
+        if not self._uses.get(number):
             fresh[number] = ServiceBackend(number, *place)
         return number
 
@@ -144,7 +150,8 @@ class KernelServices:
         self._rows.delete_backends(self._forget_unused())
 
     def _forget_unused(self) -> list[int]:
-        unused = [number for number in self._taken if self._uses[number] <= 0]
+        uses = self._uses.get
+        unused = [number for number in self._taken if uses(number, 0) <= 0]
         if unused:
             gone = set(unused)
             self._taken -= gone

@@ -143,7 +143,10 @@ class ServiceMap:
         keep = encode_frontends(wanted)[0].tobytes() if wanted else b""
         size = self._services.key.itemsize
         known = {keep[at : at + size] for at in range(0, len(keep), size)}
-        unknown = np.array([key.tobytes() not in known for key in keys], bool)
+        held = keys.tobytes()
+        unknown = np.array(
+            [held[at : at + size] not in known for at in range(0, len(held), size)], bool
+        )
         gone = self._services.drop(keys[unknown])
         used = np.array(sorted({b for one in wanted for b in one.backends}), "<u4")
         ids = self._backends.keys()
