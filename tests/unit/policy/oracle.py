@@ -109,9 +109,14 @@ def kubernetes_rule(spec, namespace):
 
 
 def selects(rule, party):
-    """The subject selector, within the policy's own namespace."""
-    own = not rule["namespace"] or value(party, "k8s", NAMESPACE) == {rule["namespace"]}
-    return own and matches(rule["subject"], party)
+    """The subject selector, within the policy's own namespace: a label cannot name another."""
+    if not rule["namespace"]:
+        return matches(rule["subject"], party)
+    labels = {**rule["subject"].get("matchLabels", {})}
+    if rule["kind"] == "cilium":
+        labels.pop(f"k8s:{NAMESPACE}", None)
+    own = value(party, "k8s", NAMESPACE) == {rule["namespace"]}
+    return own and matches({**rule["subject"], "matchLabels": labels}, party)
 
 
 def concerns(entry, rule, cluster, subject, peer, protocol, port):

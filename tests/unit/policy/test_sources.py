@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cilia.model.errors import NotSupported, PolicyError
+from cilia.model.labels import NAMESPACE, label_set
+from cilia.model.selectors import LabelSelector
 from cilia.policy.sources import Context, parse_policy
 
 from .universe import policies
@@ -143,3 +145,22 @@ def test_a_damaged_object_is_read_or_refused(document, path, junk):
 def test_junk_is_refused(junk):
     with pytest.raises(PolicyError):
         parse_policy(junk)
+
+
+def subject(selector: str) -> LabelSelector:
+    """Whom a policy of namespace `shop` is about."""
+    document = yaml.safe_load(
+        "{kind: CiliumNetworkPolicy, metadata: {name: p, namespace: shop}, "
+        f"spec: {{endpointSelector: {selector}, ingress: [{{}}]}}}}"
+    )
+    return parse_policy(document).specs[0].subject
+
+
+def test_a_subject_is_of_the_policys_own_namespace():
+    pod = label_set([f"k8s:{NAMESPACE}=shop", "k8s:app=web"])
+    assert subject(f"{{matchLabels: {{'k8s:{NAMESPACE}': bank, app: web}}}}").matches(pod)
+    # What expressions say of the namespace holds besides, so this is about nobody.
+    elsewhere = f"{{key: 'k8s:{NAMESPACE}', operator: NotIn, values: [shop]}}"
+    assert not subject(f"{{matchExpressions: [{elsewhere}]}}").matches(pod)
+    # An endpoint without an identity has no namespace.
+    assert not subject("{matchLabels: {'reserved:init': ''}}").matches(("reserved:init",))

@@ -199,7 +199,7 @@ def specs(draw):
             unique=True,
         )
     )
-    spec = {"endpointSelector": draw(selectors(plain=True))}
+    spec = {"endpointSelector": draw(selectors(plain=draw(st.booleans())))}
     for name in lists:
         head = "from" if name.startswith("in") else "to"
         spec[name] = draw(st.lists(entries(head), min_size=1, max_size=3))

@@ -19,20 +19,25 @@ _CLUSTER_KEYS = (f"k8s:{CLUSTER}", f"any:{CLUSTER}")
 _NOT_FOR_PEERS = ("cidr", "cidrgroup", "fqdn")
 
 
-def parse_selector(field: Field, *, source: str = "any", key_head: str = "") -> LabelSelector:
+def parse_selector(
+    field: Field, *, source: str = "any", key_head: str = "", overruled: str = ""
+) -> LabelSelector:
     """The selector that a field writes.
 
     Args:
         field: An object with matchLabels and matchExpressions.
         source: Of keys that name none.
         key_head: Put before each key that names no source.
+        overruled: A key whose entry in matchLabels does not count.
     """
     members = field.mapping(("matchLabels", "matchExpressions"))
     found: list[Requirement] = []
     if "matchLabels" in members:
         for key, value in members["matchLabels"].mapping().items():
             text = _label_value(value)
-            found.append(_requirement(value, _key(key, source, key_head), Operator.IN, [text]))
+            if key != overruled:
+                full = _key(key, source, key_head)
+                found.append(_requirement(value, full, Operator.IN, [text]))
     if "matchExpressions" in members:
         for item in members["matchExpressions"].items():
             found.append(_expression(item, source, key_head))
@@ -70,13 +75,14 @@ def in_cluster(selector: LabelSelector, cluster: str) -> LabelSelector:
 
 
 def subject_selector(field: Field, namespace: str) -> LabelSelector:
-    """The selector of a policy's subjects: those of its own namespace, whatever it says."""
-    found = parse_selector(field)
-    if not namespace or found.has_key("reserved:init"):
-        return found
-    own = Requirement(f"k8s:{NAMESPACE}", Operator.IN, (namespace,))
-    rest = [r for r in found.requirements if r.key not in _NAMESPACE_KEYS]
-    return label_selector([*rest, own])
+    """The selector of a policy's subjects: those of its own namespace.
+
+    Another namespace in matchLabels is overruled; what expressions say holds besides.
+    """
+    if not namespace:
+        return parse_selector(field)
+    key = f"k8s:{NAMESPACE}"
+    return parse_selector(field, overruled=key).adding(Requirement(key, Operator.IN, (namespace,)))
 
 
 def node_selector(field: Field, cluster: str) -> LabelSelector:
