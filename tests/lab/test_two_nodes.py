@@ -68,6 +68,23 @@ def test_policy_knows_pods_of_the_other_node(pair: RunningLab) -> None:
         pair.kubectl("delete", "-f", str(POLICY))
 
 
+def test_both_nodes_say_how_far_a_policy_is_enforced(pair: RunningLab) -> None:
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = pair.json("get", "cnp", "rule1").get("status") or {}
+        return found
+
+    applied = pair.kubectl("apply", "-f", str(POLICY))
+    assert applied.returncode == 0, applied.stderr
+    try:
+        wait_for("both deathstars enforce it", lambda: status().get("enforced") == "2/2")
+        parts = status()["nodes"]
+        assert {part["enforced"] for part in parts.values()} == {1}
+        nodes = {one["spec"]["nodeName"] for name, one in pods(pair).items() if "death" in name}
+        assert set(parts) == nodes
+    finally:
+        pair.kubectl("delete", "-f", str(POLICY))
+
+
 def test_a_lab_keeps_its_number_of_nodes(pair: RunningLab) -> None:
     refused = pair.lab("up", "--nodes", "3")
     assert refused.returncode == 1
