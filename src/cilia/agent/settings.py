@@ -55,6 +55,8 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enable_policy: str = "default"
     """When endpoints are enforced: default (when a rule selects them), always, never."""
+    static_cnp_path: str = ""
+    """Folder of YAML files with policies, followed beside the API server; empty: none."""
     policy_audit_mode: bool = False
     """What policy would drop passes, and is reported."""
     allow_localhost: bool = True

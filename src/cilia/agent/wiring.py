@@ -49,6 +49,7 @@ from cilia.model.site import NodeSite
 from cilia.node import NodeNetwork, Nodes, PodNetworks, find_network, set_up_network
 from cilia.node.service import OwnNode, PeerRoutes, cilium_node
 from cilia.policy.contents import Enforcement as EnforcementMode
+from cilia.policy.directory import PolicyDirectory
 from cilia.policy.service import PolicyService
 from cilia.policy.settings import PolicySettings
 from cilia.policy.sync import PolicySync
@@ -277,14 +278,8 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         if settings.cni_bin_dir and settings.cni_conf_dir:
             install(parts.site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
 
-
-    def invite() -> None:
-        # Only now: who finds the configuration runs the plugin, and that asks the socket.
-        if settings.cni_bin_dir and settings.cni_conf_dir:
-            install(parts.site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
-
     return (
-        (parts.endpoints,),
+        (parts.endpoints, *policy_files(parts)),
         (Stack("API server", (parts.definitions,), speakers),),
         (parts.ipcache, parts.services, parts.nodes),
         (
@@ -295,6 +290,16 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
             Noted(socket, invite),
         ),
     )
+
+
+def policy_files(parts: Parts) -> tuple[PolicyDirectory, ...]:
+    """Returns what follows a folder of policies; read before policy decides anything."""
+    settings = parts.settings.values
+    if not settings.static_cnp_path:
+        return ()
+    context = PolicySettings(cluster=settings.cluster_name).context
+    folder = Path(settings.static_cnp_path)
+    return (PolicyDirectory(folder, parts.tables.policies, parts.clock, context),)
 
 
 class Stack:

@@ -1,0 +1,151 @@
+"""Policies from a folder of YAML files, without Kubernetes.
+
+A file is taken whole or not at all: while it is broken, what it said last stays in
+force, and `errors` says why, with file and line. A file that goes takes its policies along.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from cilia.model.errors import PolicyError
+from cilia.model.rules import PolicyKey
+from cilia.policy.sources import parse_policy
+from cilia.policy.syntax.context import Context
+from cilia.policy.trial.documents import SUFFIXES, BrokenInput, Document, read_documents
+from cilia.runtime.table import Table
+from cilia.state.policies import PolicyObject
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+"""How often the folder is looked at: folders of a kubelet change by links, which no watch sees."""
+
+Stamp = tuple[int, int, int]
+Documents = dict[PolicyKey, Document]
+
+
+class Sleeper(Protocol):
+    """What tells the time; runtime's Clock is one."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns when so many seconds have gone by."""
+        ...
+
+
+class PolicyDirectory:
+    """Keeps the policies table as the files of one folder are, beside what others put there."""
+
+    name = "policy directory"
+
+    def __init__(
+        self, folder: Path, table: Table[PolicyObject], clock: Sleeper, context: Context
+    ) -> None:
+        self._broken: dict[Path, str] = {}
+        self._twice: dict[Path, str] = {}
+        self._folder = folder
+        self._table = table
+        self._clock = clock
+        self._context = context
+        self._stamps: dict[Path, Stamp] = {}
+        self._good: dict[Path, Documents] = {}
+        self._places: Documents = {}
+        self._generation = 0
+
+    @property
+    def errors(self) -> dict[Path, str]:
+        """For each file that is not in force as it is now, why; it names the line."""
+        return self._twice | self._broken
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Follows the folder until cancelled; ready when it has been read once."""
+        self.read()
+        ready.set()
+        while True:
+            await self._clock.sleep(POLL_S)
+            self.read()
+
+    def read(self) -> None:
+        """Takes over what has changed in the folder since the last call."""
+        stamps = self._look()
+        changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
+        gone = self._stamps.keys() - stamps.keys()
+        self._stamps = stamps
+        for path in gone:
+            self._good.pop(path, None)
+            self._broken.pop(path, None)
+        for path in changed:
+            self._read_file(path)
+        if changed or gone:
+            self._tell()
+
+    def place(self, key: PolicyKey, path: str) -> str:
+        """`file:line` of a field of a policy, as `spec.ingress[0]`; empty if it is not ours."""
+        document = self._places.get(key)
+        return document.place_of(path) if document is not None else ""
+
+    def _look(self) -> dict[Path, Stamp]:
+        """The files that count, in order, each with what changes when it does."""
+        stamps: dict[Path, Stamp] = {}
+        for path in sorted(self._folder.rglob("*")):
+            parts = path.relative_to(self._folder).parts
+            if path.suffix not in SUFFIXES or any(part.startswith(".") for part in parts):
+                continue
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            stamps[path] = (found.st_mtime_ns, found.st_size, found.st_ino)
+        return stamps
+
+    def _read_file(self, path: Path) -> None:
+        try:
+            self._good[path] = self._parsed(path)
+            self._broken.pop(path, None)
+        except BrokenInput as error:
+            self._broken[path] = str(error)
+            log.error("policy file refused", extra={"file": str(path), "error": str(error)})
+
+    def _parsed(self, path: Path) -> Documents:
+        found: Documents = {}
+        for document in read_documents(path):
+            try:
+                key = parse_policy(document.content, self._context).key
+            except PolicyError as error:
+                raise document.broken(error) from None
+            if key in found:
+                raise BrokenInput(f"{document.place}: {key} is there twice; name one of them anew")
+            found[key] = document
+        return found
+
+    def _tell(self) -> None:
+        """Makes the table say what the files do; of two files that name one policy, the first."""
+        self._generation += 1
+        self._twice.clear()
+        places: Documents = {}
+        for path in sorted(self._good):
+            for key, document in self._good[path].items():
+                if places.setdefault(key, document) is not document:
+                    first = places[key].place
+                    self._twice[path] = f"{document.place}: {key} is in {first} already"
+                    log.error("policy twice", extra={"error": self._twice[path]})
+        fresh = [
+            _row(key, document, self._generation)
+            for key, document in places.items()
+            if self._places.get(key) is not document
+        ]
+        self._table.upsert(*fresh)
+        self._table.delete(*[_table_key(key) for key in self._places.keys() - places.keys()])
+        self._places = places
+
+
+def _table_key(key: PolicyKey) -> tuple[str, str, str]:
+    return (key.kind, key.namespace, key.name)
+
+
+def _row(key: PolicyKey, document: Document, generation: int) -> PolicyObject:
+    text = msgspec.json.encode(document.content)
+    return PolicyObject(*_table_key(key), document.place, generation, text)

@@ -1,0 +1,136 @@
+"""Policies from a folder: followed, refused with file and line, never lost to a typo."""
+
+import asyncio
+import os
+
+import pytest
+
+from cilia.model.rules import PolicyKey
+from cilia.policy.directory import PolicyDirectory
+from cilia.policy.syntax.context import Context
+from cilia.state.tables import Tables
+
+POLICY = """\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata:
+  name: {name}
+spec:
+  endpointSelector: {{}}
+  {field}:
+  - fromEntities: [all]
+  - fromEndpoints:
+    - {{}}
+"""
+
+
+class Clock:
+    """Time that goes on when the test says so."""
+
+    def __init__(self):
+        self.asleep, self.go = asyncio.Event(), asyncio.Event()
+
+    async def sleep(self, seconds):
+        self.go.clear()
+        self.asleep.set()
+        await self.go.wait()
+
+
+class Folder:
+    def __init__(self, path):
+        self.path, self.table = path, Tables().policies
+        self.source = PolicyDirectory(path, self.table, Clock(), Context())
+        self.writes = 0
+
+    def write(self, file, name, field="ingress"):
+        self.writes += 1
+        target = self.path / file
+        target.write_text(POLICY.format(name=name, field=field))
+        os.utime(target, ns=(self.writes, self.writes))
+        self.source.read()
+
+    def names(self):
+        return sorted(row.name for row in self.table)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
+
+
+def test_files_come_change_and_go(folder):
+    folder.write("a.yaml", "one")
+    folder.write("b.yaml", "two")
+    assert folder.names() == ["one", "two"]
+    folder.write("a.yaml", "three")
+    assert folder.names() == ["three", "two"]
+    (folder.path / "b.yaml").unlink()
+    folder.source.read()
+    assert folder.names() == ["three"]
+
+
+def test_a_broken_file_names_the_line_and_leaves_what_it_said(folder):
+    folder.write("a.yaml", "one")
+    before = list(folder.table)
+    folder.write("a.yaml", "one", field="ingres")
+    assert list(folder.table) == before
+    (error,) = folder.source.errors.values()
+    assert error.startswith(f"{folder.path / 'a.yaml'}:7: ")
+    assert "did you mean ingress" in error
+    folder.write("a.yaml", "one")
+    assert folder.source.errors == {}
+
+
+def test_a_rule_has_a_place(folder):
+    folder.write("a.yaml", "one")
+    key = PolicyKey("CiliumNetworkPolicy", "default", "one")
+    assert folder.source.place(key, "spec.ingress[1]") == f"{folder.path / 'a.yaml'}:9"
+    assert folder.source.place(PolicyKey("NetworkPolicy", "default", "x"), "spec") == ""
+
+
+def test_what_nobody_touched_is_not_written_again(folder):
+    folder.write("a.yaml", "one")
+    revision = folder.table.revision
+    folder.source.read()
+    assert folder.table.revision == revision
+
+
+def test_hidden_files_and_other_names_do_not_count(folder):
+    folder.write(".hidden.yaml", "one")
+    folder.write("note.txt", "two")
+    assert folder.names() == []
+
+
+def test_of_two_files_with_one_policy_the_first_is_in_force(folder):
+    folder.write("a.yaml", "one")
+    folder.write("b.yaml", "one")
+    assert folder.names() == ["one"]
+    assert "already" in folder.source.errors[folder.path / "b.yaml"]
+    (folder.path / "a.yaml").unlink()
+    folder.source.read()
+    assert folder.names() == ["one"]
+    assert folder.source.errors == {}
+
+
+def test_the_service_reads_again_when_time_goes_on(tmp_path):
+    async def main():
+        folder = Folder(tmp_path)
+        clock = Clock()
+        source = PolicyDirectory(tmp_path, folder.table, clock, Context())
+        (tmp_path / "a.yaml").write_text(POLICY.format(name="one", field="ingress"))
+        ready = asyncio.Event()
+        task = asyncio.create_task(source.run(ready))
+        async with asyncio.timeout(10):
+            await ready.wait()
+            assert folder.names() == ["one"]
+            await clock.asleep.wait()
+            (tmp_path / "b.yaml").write_text(POLICY.format(name="two", field="ingress"))
+            clock.asleep.clear()
+            clock.go.set()
+            await clock.asleep.wait()
+        assert folder.names() == ["one", "two"]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
