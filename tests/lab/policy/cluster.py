@@ -16,7 +16,7 @@ from cilia.lab import commands
 from cilia.lab.site import netns_path
 from cilia.wire.kubernetes import ApiError, KubernetesClient
 from lab.policy.sockets import PASSED, STOPPED, Place, Servers, probe
-from lab.policy.truth import PING, Expectation, Flow, flows, truth
+from lab.policy.truth import PING, TCP, Expectation, Flow, flows, truth
 from lab.running_lab import RunningLab, wait_for
 
 Json = dict[str, Any]
@@ -321,6 +321,7 @@ def _everything(nodes: Iterable[str]) -> list[Flow]:
         *flows(PODS, PODS, POD_PORTS),
         *flows(PROBED, outside, OUTER_PORTS),
         *flows(outside, PROBED, POD_PORTS),
+        *flows(PROBED, [API], [API_PORT], (TCP,), (4,)),
         *flows(PODS, PODS, (0,), (PING,)),
         *flows(PROBED, outside, (0,), (PING,)),
         *flows(outside, PROBED, (0,), (PING,)),

@@ -24,7 +24,7 @@ HOLES = {
     "::/0": ("2606:4700::/32", "2000::/3"),
     "2606:4700::/32": ("2606:4700:4700::1111/128",),
 }
-ENTITIES = ("all", "world", "cluster", "host", "remote-node", "none", "health")
+ENTITIES = ("all", "world", "cluster", "host", "remote-node", "none", "health", "kube-apiserver")
 NAMES = ("web", "serve-80-tcp", "serve-81-udp", "nowhere")
 
 
@@ -120,7 +120,7 @@ def _port(random: Random) -> Json:
     found: Json = {"protocol": random.choice(["TCP", "TCP", "UDP", "UDP", "ANY", "SCTP"])}
     if random.random() < 0.25:
         return found | {"port": random.choice(NAMES)}
-    first = random.choice([0, 1, 64, 79, 80, 80, 81, 81, 82])
+    first = random.choice([0, 1, 64, 79, 80, 80, 81, 81, 82, 6443])
     if first and random.random() < 0.4:
         found["endPort"] = random.choice([80, 81, 82, 127, 65535])
     return found | {"port": str(first)}

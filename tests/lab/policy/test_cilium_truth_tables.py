@@ -7,7 +7,7 @@ https://docs.cilium.io/en/stable/security/policy/deny/
 import pytest
 
 from lab.policy.case import Case, cilium_policy, clusterwide_policy, network_policy
-from lab.policy.cluster import Cluster
+from lab.policy.cluster import API, Cluster
 from lab.policy.truth import PING, TCP, UDP, allow, deny
 
 OF_A = "endpointSelector: {matchLabels: {pod: a}}"
@@ -161,7 +161,13 @@ OUTSIDE = (
         cilium_policy(
             f"{{{OF_A}, ingress: [{{fromEntities: [world]}}], egress: [{{toEntities: [world]}}]}}"
         ),
-        (deny("*", "x/a"), deny("x/a", "*"), allow("world/*", "x/a"), allow("x/a", "world/*")),
+        (
+            deny("*", "x/a"),
+            deny("x/a", "*"),
+            allow("world/*", "x/a"),
+            allow("x/a", "world/*"),
+            allow("x/a", API),
+        ),
     ),
     Case(
         "entity cluster: pods and nodes, not the world",
@@ -233,6 +239,7 @@ OUTSIDE = (
             deny("x/a", "*"),
             allow("x/a", "world/google", family=4),
             allow("x/a", "world/sibling", family=4),
+            allow("x/a", API),
         ),
     ),
     Case(
@@ -249,7 +256,7 @@ OUTSIDE = (
     Case(
         "every address is no pod",
         cilium_policy(f"{{{OF_A}, egress: [{{toCIDR: [0.0.0.0/0, '::/0']}}]}}"),
-        (deny("x/a", "*"), allow("x/a", "world/*")),
+        (deny("x/a", "*"), allow("x/a", "world/*"), allow("x/a", API)),
     ),
 )
 
@@ -288,6 +295,7 @@ DENIES = (
         ),
         (
             deny("x/a", "*", protocol=PING),
+            deny("x/a", API),
             deny("x/a", "x/*", port=81, protocol=UDP),
         ),
     ),
@@ -367,7 +375,7 @@ CLUSTERWIDE = (
         "ingress: [{fromEntities: [cluster]}]}\n"
         "- {endpointSelector: {matchLabels: {pod: b}}, enableDefaultDeny: {egress: false}, "
         "egressDeny: [{toEntities: [world]}]}\n",
-        (deny("world/*", "x/*"), deny("?/b", "world/*")),
+        (deny("world/*", "x/*"), deny("?/b", "world/*"), deny("?/b", API)),
     ),
     Case(
         "cluster-wide deny over a namespace's allow",

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/concepts/services-networking/network-policies
 import pytest
 
 from lab.policy.case import Case, network_policy
-from lab.policy.cluster import Cluster
+from lab.policy.cluster import API, Cluster
 from lab.policy.truth import PING, TCP, UDP, allow, deny
 
 TO_A = "podSelector: {matchLabels: {pod: a}}, policyTypes: [Ingress], ingress"
@@ -242,7 +242,7 @@ BLOCKS = (
             f"{{{OF_A}: [{{to: [{{ipBlock: {{cidr: 0.0.0.0/0}}}}, "
             "{ipBlock: {cidr: '::/0'}}]}]}"
         ),
-        (deny("x/a", "*"), allow("x/a", "world/*")),
+        (deny("x/a", "*"), allow("x/a", "world/*"), allow("x/a", API)),
     ),
 )
 
