@@ -23,7 +23,7 @@ from lab.policy.truth import PING, TCP, UDP, Flow
 
 PATIENCE_S = 3.0
 """What should pass and has not by then is stopped."""
-QUIET_S = 0.25
+QUIET_S = 0.2
 """How long a flow that should be stopped is watched; one that passes takes milliseconds."""
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 PASSED, STOPPED = "passed", "stopped"
