@@ -9,7 +9,7 @@ last chose for it, for that number's rows are of every object that selects the e
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ GATHER_S = 0.1
 """What changes within this time is looked at once."""
 BEHIND_S = 1.0
 """How often to look while an endpoint is behind."""
+READ_AT_ONCE = 100
+"""So many new objects are read in one look, a tenth of a second; the others in the next."""
 LOOK_S = 30.0
 """How often to look when all is well, should somebody else have changed the kernel."""
 
@@ -60,6 +62,9 @@ class Enforcement:
         self._settings = settings
         self._clock = clock
         self._read: dict[Key, tuple[bytes, tuple[str, ...], int]] = {}
+        self._unread = False
+        self._names: dict[int, str] = {}
+        self._made: dict[Key, tuple[PolicyStatus, PolicyEnforcement]] = {}
 
     async def run(self, ready: asyncio.Event) -> None:
         """Looks whenever something may have changed, until cancelled."""
@@ -70,7 +75,8 @@ class Enforcement:
                 self.look()
                 behind = any(row.missing for row in self._table)
                 pending = (statuses.pending, endpoints.pending)
-                await _any_of(pending, BEHIND_S if behind else LOOK_S)
+                limit_s = 0.0 if self._unread else BEHIND_S if behind else LOOK_S
+                await _any_of(pending, limit_s)
                 await self._clock.sleep(GATHER_S)
                 statuses.take()
                 endpoints.take()
@@ -84,15 +90,39 @@ class Enforcement:
             return
         known = {row.key for row in self._tables.policies}
         self._read = {key: read for key, read in self._read.items() if key in known}
-        self._table.replace(
-            [self._row(status, open_rows) for status in self._tables.policy_statuses]
-        )
+        names = {row.id: f"{row.namespace}/{row.pod}" for row in self._tables.endpoints}
+        if names != self._names:
+            self._names, self._made = names, {}
+        assigned = self._policy.engine.assigned
+        behind = {
+            number
+            for number in names
+            if number not in assigned or open_rows.get(number) != assigned[number].policy
+        }
+        statuses = self._tables.policy_statuses
+        self._read_new(statuses)
+        self._made = {
+            each.key: (each, self._row(each, open_rows, behind))
+            for each in statuses
+            if each.key in self._read
+        }
+        self._table.replace([row for _, row in self._made.values()])
         if self._tables.policies.synced.is_set() and all(key in self._table for key in known):
             self._table.mark_synced()
 
-    def _row(self, status: PolicyStatus, open_rows: OpenRows) -> PolicyEnforcement:
-        warnings, rules = self._reading(status.key)
-        missing = status.endpoints if status.error else self._behind(status, open_rows)
+    def _row(
+        self, status: PolicyStatus, open_rows: OpenRows, behind: Set[int]
+    ) -> PolicyEnforcement:
+        _, warnings, rules = self._read[status.key]
+        missing = status.endpoints if status.error else ()
+        if behind and not status.error:
+            missing = tuple(number for number in status.endpoints if number in behind)
+        held = self._made.get(status.key)
+        # With thousands of policies, most are as they were: nothing is put together again.
+        if held is not None and held[0] is status and not missing:
+            row = held[1]
+            if not row.missing and row.warnings is warnings and row.rules == rules:
+                return row
         return PolicyEnforcement(
             status.key,
             status.generation,
@@ -100,17 +130,9 @@ class Enforcement:
             warnings,
             status.revision,
             rules,
-            self._names(status.endpoints),
-            self._names(missing),
+            self._named(status.endpoints),
+            self._named(missing),
             self._reason(status, missing, open_rows),
-        )
-
-    def _behind(self, status: PolicyStatus, open_rows: OpenRows) -> tuple[int, ...]:
-        assigned = self._policy.engine.assigned
-        return tuple(
-            number
-            for number in status.endpoints
-            if number not in assigned or open_rows.get(number) != assigned[number].policy
         )
 
     def _reason(self, status: PolicyStatus, missing: tuple[int, ...], open_rows: OpenRows) -> str:
@@ -124,19 +146,23 @@ class Enforcement:
             return "the endpoint is closed: see `cilia endpoint log`"
         return "the kernel holds an earlier policy for the endpoint"
 
-    def _names(self, numbers: Iterable[int]) -> tuple[str, ...]:
-        rows = [self._tables.endpoints.get(number) for number in numbers]
-        return tuple(sorted(f"{row.namespace}/{row.pod}" for row in rows if row is not None))
+    def _named(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        return tuple(sorted(self._names[each] for each in numbers if each in self._names))
 
-    def _reading(self, key: Key) -> tuple[tuple[str, ...], int]:
-        """The warnings and the number of rules of an object, read once a version."""
-        row = self._tables.policies.get(key)
-        if row is None:
-            return (), 0
-        held = self._read.get(key)
-        if held is None or held[0] != row.text:
-            held = self._read[key] = (row.text, *read_object(row, self._settings))
-        return held[1:]
+    def _read_new(self, statuses: Iterable[PolicyStatus]) -> None:
+        """Reads objects that are new or have changed, a few at a time."""
+        left = READ_AT_ONCE
+        self._unread = False
+        for status in statuses:
+            row = self._tables.policies.get(status.key)
+            held = self._read.get(status.key)
+            if row is None or (held is not None and held[0] == row.text):
+                continue
+            if not left:
+                self._unread = True
+                return
+            left -= 1
+            self._read[status.key] = (row.text, *read_object(row, self._settings))
 
 
 def read_object(row: PolicyObject, settings: PolicySettings) -> tuple[tuple[str, ...], int]:

@@ -159,3 +159,20 @@ def test_a_row_that_changes_in_the_kernel_is_seen(
         assert seen == [2, 1, 2]
 
     asyncio.run(scene())
+
+
+def test_many_new_objects_are_read_a_few_at_a_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enforcement, "READ_AT_ONCE", 2)
+    text = node.tables.policies.snapshot()[0].text
+    for index in range(4):
+        key = (KEY[0], "shop", f"p{index}")
+        node.tables.policies.upsert(PolicyObject(*key, "u", 3, text))
+        node.say(PolicyStatus(key, 3, revision=7, endpoints=(1,)))
+    table = node.tables.policy_enforcements
+    counts = []
+    for _ in range(3):
+        node.service.look()
+        counts.append((len(table), table.synced.is_set()))
+    assert counts == [(2, False), (4, False), (5, True)]
