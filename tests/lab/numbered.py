@@ -286,11 +286,14 @@ class Flows:
         wait_for(
             "all that was sent has come", lambda: all(one.is_complete() for one in self._numbered)
         )
-        for one in self._numbered:
-            one.finish()
         assert self._troubles() == []
         assert all(one.packets for one in self._allowed), "the watchers see nothing at all"
         assert [one.packets for one in self._forbidden] == [0, 0]
+
+    def finish(self) -> None:
+        """Lets the receivers end, whatever has come."""
+        for one in self._numbered:
+            one.finish()
 
     def _counts(self) -> list[int]:
         counted = [number for one in self._numbered for number in one.counts()]
@@ -305,6 +308,9 @@ def flows(client: Pod, server: Pod, stranger: Pod, port: int) -> Iterator[Flows]
     """Traffic while in the block, which is found whole at its end."""
     one = Flows(client, server, stranger, port)
     with running(*one.works) as stop:
-        one.go_on()
-        yield one
-        one.assert_whole(stop)
+        try:
+            one.go_on()
+            yield one
+            one.assert_whole(stop)
+        finally:
+            one.finish()
