@@ -15,7 +15,7 @@ from bench.fabric import PORT, SERVER, Bridge, Cilia, Fabric
 from bench.report import bars, save, summary
 
 ROUNDS = 5
-SECONDS = 2.0
+SECONDS = 1.0
 CORE = "0"
 DRAIN_S = 0.005
 MODES = (("stream", 1), ("stream", 8), ("rr", 1), ("crr", 1))

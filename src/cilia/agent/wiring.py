@@ -157,6 +157,7 @@ def make_parts(
         LocalIdentities(tables.identities),
         own_node=site.name,
         dual_stack=settings.dual_stack,
+        pod_networks=[each for each in cluster_networks(settings, pods) if each is not None],
     )
     routers = (pods.v4[1] if pods.v4 else None, pods.v6[1] if pods.v6 else None)
     endpoints = EndpointService(

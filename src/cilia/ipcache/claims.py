@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 from cilia.model.errors import InvalidValue
 from cilia.model.identities import ReservedIdentity, prefix_labels, world_identity
-from cilia.model.labels import LabelSet, label_set
+from cilia.model.labels import LabelSet, Network, label_set
 from cilia.model.prefixes import prefix_key
 from cilia.state.endpoint_slices import EndpointSlice
 from cilia.state.endpoints import EndpointRow
@@ -151,6 +151,17 @@ def world_claims(*, dual_stack: bool) -> list[IpcacheRow]:
             source=Source.WORLD.word,
         )
         for prefix in (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    ]
+
+
+def pod_network_claims(networks: Sequence[Network]) -> list[IpcacheRow]:
+    """Returns the rows of pod addresses that nobody claims: such a pod is not of the world.
+
+    Without them, a pod whose own row found no room would be let in by a rule for the world.
+    """
+    unmanaged = int(ReservedIdentity.UNMANAGED)
+    return [
+        IpcacheRow(prefix_key(network), unmanaged, source=Source.NODE.word) for network in networks
     ]
 
 

@@ -9,7 +9,7 @@ from cilia.ipcache import claims
 from cilia.ipcache.claims import Claims, Source
 from cilia.ipcache.sync import KernelIpcache
 from cilia.model.errors import InvalidValue
-from cilia.model.labels import LabelSet
+from cilia.model.labels import LabelSet, Network
 from cilia.runtime.reconciler import Reconciler
 from cilia.runtime.table import Changes, Table
 from cilia.state.ipcache import IpcacheRow
@@ -44,6 +44,7 @@ class Ipcache:
         *,
         own_node: str,
         dual_stack: bool,
+        pod_networks: Sequence[Network] = (),
     ) -> None:
         self._tables = tables
         self._table = tables.ipcache
@@ -57,6 +58,7 @@ class Ipcache:
         self._unsettled = asyncio.Event()
         self.reconciler = Reconciler("kernel", self._table, kernel)
         self._apply(Source.WORLD, [], claims.world_claims(dual_stack=dual_stack))
+        self._apply(Source.NODE, [], claims.pod_network_claims(pod_networks))
 
     async def run(self, ready: asyncio.Event) -> None:
         """Merges and writes until cancelled; ready after the first write."""

@@ -1,5 +1,7 @@
 """Claims: the strongest source wins, and a late farewell takes nothing from a new owner."""
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from cilia.ipcache.claims import (
     api_labels,
     endpoint_claims,
     node_claims,
+    pod_network_claims,
     world_claims,
 )
 from cilia.model.errors import InvalidValue
@@ -101,3 +104,23 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     except InvalidValue:
         return
     assert len(key) == 17
+
+
+def test_a_pod_address_without_a_row_is_not_of_the_world() -> None:
+    rows = [
+        *world_claims(dual_stack=True),
+        *pod_network_claims([ip_network("10.0.0.0/16"), ip_network("fd00:10::/48")]),
+    ]
+
+    def identity_of(text: str) -> int:
+        """The longest prefix decides, as in the kernel."""
+        wanted = int.from_bytes(address_key(text)[:16])
+        covering = [
+            row
+            for row in rows
+            if wanted >> (128 - row.key[16]) == int.from_bytes(row.key[:16]) >> (128 - row.key[16])
+        ]
+        return max(covering, key=lambda row: row.key[16]).identity
+
+    assert [identity_of(text) for text in ("10.0.7.7", "fd00:10:0:9::1")] == [3, 3]
+    assert [identity_of(text) for text in ("10.1.0.1", "fd00:11::1")] == [9, 10]
