@@ -23,9 +23,7 @@ lab: setup
 	@$(BIN)/cilia lab up --demo starwars
 
 test: setup
-	@$(BIN)/python -m pytest tests || { \
-	  echo "== once more what failed: a test that passes now is unsteady and wants repair"; \
-	  $(BIN)/python -m pytest tests --last-failed --last-failed-no-failures none; }
+	@$(BIN)/python -m pytest tests
 
 test-long: setup
 	@CILIA_LONG_TESTS=1 $(BIN)/python -m pytest tests

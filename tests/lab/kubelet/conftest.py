@@ -23,7 +23,7 @@ from lab.kubelet.harness import Lab, leftovers
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """A node without a kubelet yet; whatever the test leaves is checked and removed."""
     if os.geteuid() != 0:
-        pytest.skip("needs root: it makes namespaces")
+        pytest.fail("needs root: it makes namespaces")
     root = find_cgroup2(Path("/proc/self/mountinfo").read_text())
     assert root is not None, "cgroup v2 is not mounted"
     name = f"ct-{os.getpid()}-{uuid.uuid4().hex[:6]}"

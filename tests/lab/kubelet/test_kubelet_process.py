@@ -115,7 +115,7 @@ def wait(condition: Callable[[], object], what: str, seconds: float = 40) -> Non
 @pytest.fixture
 def cluster(lab: Lab) -> Iterator[Cluster]:
     if shutil.which("kubectl") is None:
-        pytest.skip("needs kubectl")
+        pytest.fail("needs kubectl")
     made = Cluster(lab)
     try:
         made.start_api()
