@@ -179,7 +179,9 @@ class _Api:
         rules = self._parts.policy.engine.rules(number)
         if number and not rules:
             raise NotFound(f"provenance {number}: no rule has this number any more")
-        return json_response({"id": number, "rules": [views.rule_json(rule) for rule in rules]})
+        table = self._parts.tables.policies
+        told = [views.rule_json(rule, table) for rule in rules]
+        return json_response({"id": number, "rules": told})
 
     async def why(self, request: Request) -> Response:
         parts, query = self._parts, request.query

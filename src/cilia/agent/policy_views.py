@@ -11,6 +11,8 @@ from cilia.policy import facts
 from cilia.policy.conflicts import Conflicts, find_conflicts
 from cilia.policy.extents import Party, Population
 from cilia.policy.resolution import World, provenance_rule
+from cilia.runtime.table import Table
+from cilia.state.policies import PolicyObject
 from cilia.wire.unixhttp import Handler, Request, Response, json_response
 
 Json = dict[str, Any]
@@ -34,7 +36,7 @@ def policy_routes(parts: Parts) -> list[Route]:
     async def conflicts(request: Request) -> Response:
         policies = list(parts.policy.engine.subjects.policies.values())
         found = await asyncio.to_thread(find_conflicts, policies, population(parts))
-        return json_response(conflicts_json(found))
+        return json_response(conflicts_json(found, parts.tables.policies))
 
     return [
         ("GET", "/v1/policy/status", status),
@@ -74,7 +76,7 @@ def population(parts: Parts) -> Population:
     return Population(subjects, list(peers.values()), world, dual_stack)
 
 
-def conflicts_json(found: Conflicts) -> Json:
+def conflicts_json(found: Conflicts, policies: Table[PolicyObject]) -> Json:
     """Returns rules that get in each other's way."""
     return {
         "rules": found.rules,
@@ -82,8 +84,8 @@ def conflicts_json(found: Conflicts) -> Json:
         "conflicts": [
             {
                 "kind": str(each.kind),
-                "rule": rule_json(each.rule),
-                "others": [rule_json(other) for other in each.others],
+                "rule": rule_json(each.rule, policies),
+                "others": [rule_json(other, policies) for other in each.others],
                 "detail": each.detail,
             }
             for each in found.found
@@ -106,7 +108,7 @@ def stats_json(parts: Parts) -> Json:
                 hits = parts.hits.of(rule)
                 found.append(
                     {
-                        **rule_json(rule),
+                        **rule_json(rule, parts.tables.policies),
                         "counted": not entry.deny,
                         "connections": hits.connections,
                         "packets": hits.packets,

@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 
 from cilia.agent.parts import Parts
+from cilia.agent.rule_places import rule_place
 from cilia.model.identities import ReservedIdentity, prefix_labels
 from cilia.model.labels import LabelSet
 from cilia.model.prefixes import prefix_of_key
 from cilia.policy.provenance import ProvenanceRule
+from cilia.runtime.table import Table
 from cilia.service.sync import PROTOCOLS
 from cilia.state.endpoints import EndpointRow, EndpointState
 from cilia.state.nodes import Node
+from cilia.state.policies import PolicyObject
 
 Json = dict[str, Any]
 
@@ -149,8 +152,8 @@ def policy_json(parts: Parts) -> Json:
     return {"revision": parts.policy.engine.revision, "policy": text}
 
 
-def rule_json(rule: ProvenanceRule) -> Json:
-    """Returns one rule behind a verdict."""
+def rule_json(rule: ProvenanceRule, policies: Table[PolicyObject]) -> Json:
+    """Returns one rule behind a verdict, and where it is written."""
     return {
         "kind": rule.policy.kind,
         "namespace": rule.policy.namespace,
@@ -160,6 +163,7 @@ def rule_json(rule: ProvenanceRule) -> Json:
         "direction": rule.direction.name.lower(),
         "verdict": rule.verdict,
         "log": rule.log,
+        "place": rule_place(policies, rule),
     }
 
 

@@ -67,7 +67,7 @@ def why(
     source = parties.source(request.source)
     destinations = parties.destinations(request.destination, request.port, number)
     answers = [
-        _answer(_facts(tables, engine, settings, (source, each.party)), source, each)
+        _answer(_facts(tables, engine, settings, (source, each.party)), source, each, tables)
         for each in destinations
     ]
     # One backend that is refused is what somebody will stumble over.
@@ -101,7 +101,7 @@ def _facts(
     )
 
 
-def _answer(held: Facts, source: Party, destination: Destination) -> Json:
+def _answer(held: Facts, source: Party, destination: Destination, tables: Tables) -> Json:
     question = Question(source, destination.party, destination.ports, destination.any_port)
     explanation = explain(held, question)
     judgement = explanation.judgement
@@ -113,7 +113,7 @@ def _answer(held: Facts, source: Party, destination: Destination) -> Json:
         "port": "" if destination.any_port else str(destination.ports.port),
         "protocol": ports_text(destination.ports).partition("/")[2],
         "service": destination.service,
-        "steps": [_step_json(step) for step in judgement.steps],
+        "steps": [_step_json(step, tables) for step in judgement.steps],
         "changes": [_change_json(change) for change in explanation.changes],
         "notes": [*destination.notes, *explanation.notes],
     }
@@ -133,14 +133,17 @@ def _headline(explanation: Explanation) -> str:
     return f"DENIED: who {step.peer.title} is, is not known"
 
 
-def _step_json(step: Step) -> Json:
+def _step_json(step: Step, tables: Tables) -> Json:
     return {
         "direction": step.direction.name.lower(),
         "subject": step.subject.title,
         "peer": step.peer.title,
         "allowed": step.decision.verdict.passes,
         "verdict": str(step.decision.verdict),
-        "rules": [rule_json(rule) | {"text": rule_text(rule)} for rule in step.decision.rules],
+        "rules": [
+            rule_json(rule, tables.policies) | {"text": rule_text(rule)}
+            for rule in step.decision.rules
+        ],
     }
 
 

@@ -58,10 +58,16 @@ def because(event: Json) -> str:
         return ""
     text = ", ".join(
         f"{p['kind']} {p['namespace'] + '/' if p.get('namespace') else ''}{p['name']}"
-        + (f" rule {p['rule']}" if p.get("rule") is not None else "")
+        + (f" {p['path']}" if p.get("path") else "")
+        + written(p)
         for p in policies
     )
     return f" | {event.get('because', 'by')} {text}"
+
+
+def written(rule: Json) -> str:
+    """Where a rule is written, ` (cnp/default/rule1:14)`; empty where that is not known."""
+    return f" ({rule['place']})" if rule.get("place") else ""
 
 
 def identities(event: Json) -> str:

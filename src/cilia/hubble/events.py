@@ -123,19 +123,28 @@ def _decision(record: np.void, names: Names) -> Json:
 
 def _policy(ref: PolicyRef) -> Json:
     named = {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
-    return named | ({"rule": ref.rule} if ref.rule is not None else {})
+    optional = {
+        "rule": ref.rule,
+        "direction": ref.direction,
+        "path": ref.path,
+        "verdict": ref.verdict,
+        "log": ref.log,
+        "place": ref.place,
+    }
+    return named | {name: value for name, value in optional.items() if value not in (None, "")}
 
 
 def _side(record: np.void, side: str, names: Names) -> Json:
     identity, endpoint = int(record[f"{side}_identity"]), int(record[f"{side}_endpoint"])
+    address = address_text(bytes(record[side]))
     known = names.endpoint(endpoint) if endpoint else None
     return {
-        "ip": address_text(bytes(record[side])),
+        "ip": address,
         "port": int(record[f"{side}_port"]),
         "identity": identity,
         "labels": list(names.labels(identity)),
         "endpoint": endpoint,
-        "pod": known.pod if known else "",
+        "pod": known.pod if known else names.pod_at(address, identity),
     }
 
 

@@ -11,6 +11,8 @@ class EndpointName(msgspec.Struct, frozen=True):
 
     pod: str
     """`namespace/name`; empty for an endpoint that is no pod."""
+    addresses: tuple[str, ...] = ()
+    """By which a number that was given anew is told apart."""
 
 
 class PolicyRef(msgspec.Struct, frozen=True):
@@ -22,6 +24,14 @@ class PolicyRef(msgspec.Struct, frozen=True):
     rule: int | None = None
     """Index of the entry within its direction's list."""
     direction: str = ""
+    path: str = ""
+    """Field path of the entry, as `spec.ingress[0]`."""
+    verdict: str = ""
+    """allow, deny or default-deny."""
+    log: str = ""
+    """The text that the policy wants on its events."""
+    place: str = ""
+    """Where it is written: `file:line`, or `cnp/namespace/name:line` as kubectl shows it."""
 
 
 class Names(Protocol):
@@ -29,6 +39,9 @@ class Names(Protocol):
 
     def endpoint(self, number: int) -> EndpointName | None:
         """The endpoint of this node with that number."""
+
+    def pod_at(self, address: str, identity: int) -> str:
+        """`namespace/name` of a pod anywhere; empty where none has both of these."""
 
     def labels(self, identity: int) -> Sequence[str]:
         """The labels behind an identity, sorted."""

@@ -4,13 +4,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia.hubble.events import address_text
 from cilia.hubble.ports import EndpointName, PolicyRef
 from cilia.wire.http10 import decode_answer, encode_request
 
@@ -20,6 +21,12 @@ Json = Any
 
 RETRY_S = 1.0
 """How long a number that the agent does not know is not asked for again."""
+REFRESH_S = 5.0
+"""How long what may come to mean something else is believed: numbers of endpoints are given
+anew, and lines of rules move."""
+CLUSTER = (256, 65535)
+"""Identities that pods have."""
+SIDES = ("source", "destination")
 TIMEOUT_S = 2.0
 
 
@@ -45,16 +52,23 @@ class AgentNames:
     A dead agent costs names of new numbers only: what is known stays.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, retry_s: float = RETRY_S) -> None:
         self._socket = socket
+        self._retry_s = retry_s
         self._endpoints: dict[int, EndpointName] = {}
         self._labels: dict[int, tuple[str, ...]] = {}
         self._policies: dict[int, tuple[PolicyRef, ...]] = {0: ()}
-        self._asked: dict[tuple[str, int], float] = {}
+        self._pods: dict[str, tuple[str, int]] = {}
+        self._asked: dict[tuple[str, int | str], float] = {}
 
     def endpoint(self, number: int) -> EndpointName | None:
         """The endpoint of this node with that number."""
         return self._endpoints.get(number)
+
+    def pod_at(self, address: str, identity: int) -> str:
+        """`namespace/name` of a pod anywhere; empty where none has both of these."""
+        pod, known = self._pods.get(address, ("", 0))
+        return pod if known == identity else ""
 
     def labels(self, identity: int) -> Sequence[str]:
         """The labels behind an identity, sorted."""
@@ -66,36 +80,67 @@ class AgentNames:
 
     async def learn(self, records: NDArray[np.void]) -> None:
         """Asks the agent for every number in `records` that is not known yet."""
-        endpoints = self._unknown("endpoint", records, "source_endpoint", "destination_endpoint")
-        identities = self._unknown("identity", records, "source_identity", "destination_identity")
-        provenances = self._unknown("provenance", records, "provenance")
-        if endpoints - {0}:
+        now = time.monotonic()
+        identities = _numbers(records, "source_identity", "destination_identity")
+        provenances = _numbers(records, "provenance") - {0}
+        if self._due("endpoint", self._strange_endpoints(records), now):
             await self._learn_endpoints()
-        if identities:
+        if self._due("pod", self._strange_pods(records), now):
+            await self._learn_pods()
+        if self._due("identity", identities - self._labels.keys(), now):
             await self._learn_identities()
-        for number in provenances:
+        fresh = self._due("provenance", provenances - self._policies.keys(), now)
+        again = self._due("provenance", provenances, now, REFRESH_S)
+        for number in provenances & (fresh | again):
             await self._learn_provenance(number)
 
-    def _unknown(self, kind: str, records: NDArray[np.void], *fields: str) -> set[int]:
-        known: dict[str, dict[int, Any]] = {
-            "endpoint": self._endpoints,
-            "identity": self._labels,
-            "provenance": self._policies,
-        }
-        now = time.monotonic()
-        seen = {int(n) for field in fields for n in np.unique(records[field])}
-        missing = {
-            n
-            for n in seen
-            if n not in known[kind] and now - self._asked.get((kind, n), -RETRY_S) >= RETRY_S
-        }
-        self._asked.update({(kind, n): now for n in missing})
-        return missing
+    def _due(
+        self, kind: str, keys: Iterable[int | str], now: float, after_s: float | None = None
+    ) -> set[int | str]:
+        """Those of `keys` that were not asked for lately; they count as asked for now."""
+        wait_s = self._retry_s if after_s is None else after_s
+        due = {key for key in keys if now - self._asked.get((kind, key), -wait_s) >= wait_s}
+        self._asked.update({(kind, key): now for key in due})
+        return due
+
+    def _strange_endpoints(self, records: NDArray[np.void]) -> set[int]:
+        """Numbers not known, or seen with an address that the endpoint does not have."""
+        found = set()
+        for side in SIDES:
+            for number, address in _pairs(records, f"{side}_endpoint", side):
+                known = self._endpoints.get(number)
+                if number and (known is None or address not in known.addresses):
+                    found.add(number)
+        return found
+
+    def _strange_pods(self, records: NDArray[np.void]) -> set[str]:
+        """Addresses of pods elsewhere whose name is not known."""
+        found = set()
+        for side in SIDES:
+            rows = records[records[f"{side}_endpoint"] == 0]
+            for identity, address in _pairs(rows, f"{side}_identity", side):
+                if CLUSTER[0] <= identity <= CLUSTER[1] and not self.pod_at(address, identity):
+                    found.add(address)
+        return found
 
     async def _learn_endpoints(self) -> None:
         for entry in await fetch(self._socket, "/v1/endpoint") or []:
             who = entry["status"].get("external-identifiers") or {}
-            self._endpoints[entry["id"]] = EndpointName(pod=who.get("pod-name", ""))
+            families = entry["status"].get("networking", {}).get("addressing") or []
+            addresses = tuple(address for family in families for address in family.values())
+            self._endpoints[entry["id"]] = EndpointName(who.get("pod-name", ""), addresses)
+
+    async def _learn_pods(self) -> None:
+        answer = await fetch(self._socket, "/v1/ip")
+        if answer is None:
+            return
+        found = {}
+        for entry in answer:
+            meta = entry.get("metadata") or {}
+            if meta.get("name"):
+                pod = "/".join(filter(None, (meta.get("namespace", ""), meta["name"])))
+                found[entry["cidr"].partition("/")[0]] = (pod, entry["identity"])
+        self._pods = found
 
     async def _learn_identities(self) -> None:
         for entry in await fetch(self._socket, "/v1/identity") or []:
@@ -112,6 +157,20 @@ class AgentNames:
                 name=rule["name"],
                 rule=rule.get("rule"),
                 direction=rule.get("direction", ""),
+                path=rule.get("path", ""),
+                verdict=rule.get("verdict", ""),
+                log=rule.get("log", ""),
+                place=rule.get("place", ""),
             )
             for rule in answer.get("rules") or []
         )
+
+
+def _numbers(records: NDArray[np.void], *fields: str) -> set[int]:
+    return {int(number) for field in fields for number in np.unique(records[field])}
+
+
+def _pairs(records: NDArray[np.void], number: str, address: str) -> set[tuple[int, str]]:
+    """The pairs of a number and an address that records have."""
+    raw = {(int(row[number]), bytes(row[address])) for row in records}
+    return {(one, address_text(other)) for one, other in raw}

@@ -27,6 +27,9 @@ class KnownNames:
     def endpoint(self, number: int) -> EndpointName | None:
         return {7: EndpointName("default/xwing"), 8: EndpointName("default/deathstar")}.get(number)
 
+    def pod_at(self, address: str, identity: int) -> str:
+        return {("10.0.2.9", 301): "default/far"}.get((address, identity), "")
+
     def labels(self, identity: int) -> list[str]:
         return {300: ["k8s:org=alliance"], 301: ["k8s:org=empire"]}.get(identity, [])
 

@@ -1,7 +1,9 @@
 """`cilia monitor`: what the datapath does, as it does it."""
 
+import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,15 @@ from cilia.cli.grammar import place
 
 Json = Any
 
+RETRY_S = 0.2
 TYPES = ("drop", "trace", "policy-verdict")
 
 
 def events(path: Path, filters: Json) -> Iterator[Json]:
-    """Events from the observer as they come, the greeting first.
+    """Events from the observer until it closes the stream, the greeting first.
 
     Raises:
-        ClientError: no observer there, or it went away.
+        ClientError: no observer there, or it refuses the filters.
     """
     with socket.socket(socket.AF_UNIX) as conn:
         try:
@@ -37,7 +40,37 @@ def events(path: Path, filters: Json) -> Iterator[Json]:
             if "error" in event:
                 raise ClientError(event["error"], "see `cilia monitor --help`")
             yield event
-    raise ClientError("the observer closed the stream", "it may be restarting; try again")
+
+
+def followed(path: Path, filters: Json) -> Iterator[Json]:
+    """Events for as long as anybody listens: an observer that went away is waited for.
+
+    Says so on stderr, for what happens meanwhile is not shown.
+
+    Raises:
+        ClientError: no observer there to begin with, or it refuses the filters.
+    """
+    yield from _until_closed(events(path, filters))
+    while True:
+        click.echo("the observer went away; waiting for it to come back", err=True)
+        stream = _reconnected(path, filters)
+        click.echo("the observer is back", err=True)
+        yield from _until_closed(stream)
+
+
+def _until_closed(stream: Iterator[Json]) -> Iterator[Json]:
+    with contextlib.suppress(ConnectionError):
+        yield from stream
+
+
+def _reconnected(path: Path, filters: Json) -> Iterator[Json]:
+    """The events after the greeting, as soon as there is an observer again."""
+    while True:
+        stream = events(path, filters)
+        with contextlib.suppress(ClientError, ConnectionError):
+            if next(stream, None) is not None:
+                return stream
+        time.sleep(RETRY_S)
 
 
 @click.command()
@@ -67,7 +100,7 @@ def monitor(
         "to": list(to),
         "related": list(related_to),
     }
-    for event in events(place().monitor_socket, filters):
+    for event in followed(place().monitor_socket, filters):
         if event["type"] == "listening":
             click.echo(
                 f"Listening for events on {event['cpus']} CPUs with "

@@ -12,7 +12,17 @@ Json = Any
 
 TITLES = ("KIND", "NAMESPACE", "NAME", "VALID", "ENFORCED", "RULES", "MESSAGE")
 WIDE = ("REVISION", "ENDPOINTS")
-STATS = ("KIND", "POLICY", "RULE", "VERDICT", "CONNECTIONS", "PACKETS", "BYTES", "LAST HIT")
+STATS = (
+    "KIND",
+    "POLICY",
+    "RULE",
+    "VERDICT",
+    "CONNECTIONS",
+    "PACKETS",
+    "BYTES",
+    "LAST HIT",
+    "WRITTEN",
+)
 
 
 @click.command("list")
@@ -80,9 +90,9 @@ def stats_cells(rule: Json, now: float) -> list[Cell]:
     name = f"{rule['namespace']}/{rule['name']}" if rule["namespace"] else rule["name"]
     cells: list[Cell] = [rule["kind"], name, rule["path"], rule["verdict"]]
     if not rule["counted"]:
-        return [*cells, "-", "-", "-", "not counted"]
+        return [*cells, "-", "-", "-", "not counted", rule.get("place", "")]
     counts = [str(rule[what]) for what in ("connections", "packets", "bytes")]
-    return [*cells, *counts, ago(rule["last-hit"], now)]
+    return [*cells, *counts, ago(rule["last-hit"], now), rule.get("place", "")]
 
 
 def ago(moment: float | None, now: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cilia.cli.events import written
 from cilia.cli.grammar import agent
 from cilia.cli.output import colour, emit
 from cilia.model.labels import SOURCES
@@ -89,7 +90,7 @@ def answer_lines(answer: Json) -> list[str]:
         head = f"{step['direction']} of {step['subject']} {word} {step['peer']}"
         lines.append(f"  {head}: {_VERDICTS[step['verdict']]}")
         how = "closed by" if step["verdict"] == "default-deny" else "by"
-        lines += [f"    {how} {rule['text']}" for rule in step["rules"]]
+        lines += [f"    {how} {rule['text']}{written(rule)}" for rule in step["rules"]]
     lines += _backends(answer.get("backends") or [])
     lines += [f"  note: {note}" for note in answer["notes"]]
     if answer["changes"]:

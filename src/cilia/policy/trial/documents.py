@@ -35,7 +35,7 @@ class Document(msgspec.Struct, frozen=True):
     def place_of(self, path: str) -> str:
         """`file:line` of a field, as `spec.ingress[0]`, or of what should contain it."""
         node, line = self.node, self.node.start_mark.line
-        for name, index in _PATH.findall(path):
+        for name, index in path_steps(path):
             below = _below(node, name, index)
             if below is None:
                 break
@@ -46,6 +46,15 @@ class Document(msgspec.Struct, frozen=True):
     def broken(self, error: PolicyError) -> BrokenInput:
         """The error that something in this document is wrong."""
         return BrokenInput(f"{self.place_of(error.path)}: {error}")
+
+
+def path_steps(path: str) -> list[tuple[str, str]]:
+    """A field path as (member, "") and ("", index), from the outside in.
+
+    >>> path_steps("spec.ingress[0]")
+    [('spec', ''), ('ingress', ''), ('', '0')]
+    """
+    return _PATH.findall(path)
 
 
 def _below(node: yaml.Node, name: str, index: str) -> yaml.Node | None:
