@@ -11,6 +11,9 @@ import msgspec
 from cilia.model.errors import InvalidValue
 from cilia.model.site import NodeSite
 
+MATCHED = ("nodes", "pods")
+"""What CIDR rules can be told to match besides the world."""
+
 
 class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of `cilia agent`."""
@@ -57,6 +60,10 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When endpoints are enforced: default (when a rule selects them), always, never."""
     static_cnp_path: str = ""
     """Folder of YAML files with policies, followed beside the API server; empty: none."""
+    policy_cidr_match_mode: tuple[str, ...] = ()
+    """What CIDR rules and ipBlock match besides the world: nodes, pods; empty: neither."""
+    enable_node_selector_labels: bool = False
+    """Whether rules may select other nodes by their labels (fromNodes, toNodes)."""
     policy_audit_mode: bool = False
     """What policy would drop passes, and is reported."""
     allow_localhost: bool = True
@@ -104,6 +111,12 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{name.replace('_', '-')} is {getattr(self, name)!r}; "
                     f"use one of {', '.join(allowed)}"
                 )
+
+        if unknown := [each for each in self.policy_cidr_match_mode if each not in MATCHED]:
+            raise InvalidValue(
+                f"policy-cidr-match-mode is {', '.join(unknown)!r}; "
+                f"use {' and '.join(MATCHED)}, one of them, or nothing"
+            )
 
     @property
     def dual_stack(self) -> bool:

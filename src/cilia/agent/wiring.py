@@ -40,9 +40,11 @@ from cilia.endpoint.settings import EndpointSettings
 from cilia.endpoint.store import EndpointStore
 from cilia.identity import ClusterIdentities, LocalIdentities
 from cilia.identity.collection import IdentityCollector
+from cilia.identity.local import node_identities
 from cilia.identity.store import KubernetesIdentities
 from cilia.ipam import HostScope
 from cilia.ipcache import Ipcache, KernelIpcache
+from cilia.ipcache.nodes import NodeIdentities
 from cilia.kernel.netlink import NetlinkSocket
 from cilia.model.label_filter import LabelFilter
 from cilia.model.site import NodeSite
@@ -50,6 +52,7 @@ from cilia.node import NodeNetwork, Nodes, PodNetworks, find_network, set_up_net
 from cilia.node.service import OwnNode, PeerRoutes, cilium_node
 from cilia.policy.contents import Enforcement as EnforcementMode
 from cilia.policy.directory import PolicyDirectory
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.service import PolicyService
 from cilia.policy.settings import PolicySettings
 from cilia.policy.sync import PolicySync
@@ -155,6 +158,11 @@ def make_parts(
         tables,
         kernel_ipcache,
         LocalIdentities(tables.identities),
+        nodes_by_label=(
+            NodeIdentities(node_identities(tables.identities), settings.cluster_name)
+            if settings.enable_node_selector_labels
+            else None
+        ),
         own_node=site.name,
         dual_stack=settings.dual_stack,
         pod_networks=[each for each in cluster_networks(settings, pods) if each is not None],
@@ -172,9 +180,7 @@ def make_parts(
         identities,
         LabelFilter(settings.labels),
     )
-    policy_settings = PolicySettings(
-        enforcement=EnforcementMode(settings.enable_policy), cluster=settings.cluster_name
-    )
+    policy_settings = settings_of_policy(settings)
     policy = PolicyService(
         tables,
         PolicySync(loaded.maps["policy"], loaded.maps["policy_class"], kernel_ipcache, endpoints),
@@ -218,6 +224,17 @@ def make_parts(
     )
     parts.writers = writers(parts)
     return parts
+
+
+def settings_of_policy(settings: AgentSettings) -> PolicySettings:
+    """Returns what the policy room is told."""
+    return PolicySettings(
+        enforcement=EnforcementMode(settings.enable_policy),
+        cluster=settings.cluster_name,
+        worlds=Worlds(settings.enable_ipv4, settings.enable_ipv6),
+        cidr_matches=frozenset(settings.policy_cidr_match_mode),
+        nodes_by_label=settings.enable_node_selector_labels,
+    )
 
 
 def own_row(name: str, network: NodeNetwork, pods: PodNetworks) -> Node:
@@ -298,7 +315,7 @@ def policy_files(parts: Parts) -> tuple[PolicyDirectory, ...]:
     settings = parts.settings.values
     if not settings.static_cnp_path:
         return ()
-    context = PolicySettings(cluster=settings.cluster_name).context
+    context = settings_of_policy(settings).context
     folder = Path(settings.static_cnp_path)
     return (PolicyDirectory(folder, parts.tables.policies, parts.clock, context),)
 

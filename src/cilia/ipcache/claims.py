@@ -120,19 +120,23 @@ def remote_claims(row: RemoteEndpoint | None) -> list[IpcacheRow]:
     ]
 
 
-def node_claims(row: Node | None, own: str, api_addresses: Iterable[str]) -> list[IpcacheRow]:
+def node_claims(
+    row: Node | None, own: str, api_addresses: Iterable[str], by_label: int | None = None
+) -> list[IpcacheRow]:
     """Returns what a node claims: its addresses and its routers' addresses.
 
     Args:
         row: The node.
         own: Name of the node that we run on, whose addresses are the host's.
         api_addresses: Where API servers listen; a node with one of them is one.
+        by_label: The identity that its labels give it, where rules may select those.
     """
     if row is None:
         return []
     serves = set(api_addresses) & set(row.addresses)
     remote = ReservedIdentity.KUBE_APISERVER if serves else ReservedIdentity.REMOTE_NODE
-    identity = ReservedIdentity.HOST if row.name == own else remote
+    other = remote if by_label is None else by_label
+    identity = ReservedIdentity.HOST if row.name == own else other
     host = "" if row.name == own or not row.addresses else row.addresses[0]
     return [
         IpcacheRow(

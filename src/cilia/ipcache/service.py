@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from cilia.ipcache import claims
 from cilia.ipcache.claims import Claims, Source
+from cilia.ipcache.nodes import NodeIdentities
 from cilia.ipcache.sync import KernelIpcache
 from cilia.model.errors import InvalidValue
 from cilia.model.labels import LabelSet, Network
@@ -43,6 +44,7 @@ class Ipcache:
         outside: OutsideIdentities,
         *,
         own_node: str,
+        nodes_by_label: NodeIdentities | None = None,
         dual_stack: bool,
         pod_networks: Sequence[Network] = (),
     ) -> None:
@@ -50,6 +52,7 @@ class Ipcache:
         self._table = tables.ipcache
         self._outside = outside
         self._own_node = own_node
+        self._by_label = nodes_by_label
         self._dual_stack = dual_stack
         self._claims = Claims()
         self._nodes: dict[str, list[IpcacheRow]] = {}
@@ -110,14 +113,23 @@ class Ipcache:
         slices = self._tables.endpoint_slices.by("service", claims.API_SERVICE)
         addresses = claims.api_addresses(slices)
         nodes = self._tables.nodes.snapshot()
+        identities: dict[str, int] = {}
+        if self._by_label is not None:
+            others = [node for node in nodes if node.name != self._own_node]
+            identities = self._by_label.place(others, addresses)
         before = [row for rows in self._nodes.values() for row in rows]
         self._nodes = {
             node.name: _checked(
-                lambda row: claims.node_claims(row, self._own_node, addresses), node
+                lambda row: claims.node_claims(
+                    row, self._own_node, addresses, identities.get(row.name) if row else None
+                ),
+                node,
             )
             for node in nodes
         }
         self._apply(Source.NODE, before, [row for rows in self._nodes.values() for row in rows])
+        if self._by_label is not None:
+            self._by_label.let_go()
         on_nodes = {address for node in nodes for address in node.addresses}
         self._place_api(addresses - on_nodes)
 

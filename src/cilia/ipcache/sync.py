@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cilia.ipcache.claims import Source
 from cilia.ipcache.ports import PrefixRows
 from cilia.model.errors import CiliaError
+from cilia.model.identities import are_of_rules
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys
 from cilia.runtime.reconciler import Failed
 from cilia.runtime.table import Table
@@ -31,6 +32,11 @@ def row_keys(rows: Iterable[IpcacheRow]) -> PrefixKeys:
     return as_keys(np.frombuffer(b"".join(row.key for row in rows), np.uint8).reshape(-1, 17))
 
 
+def full_keys(keys: PrefixKeys) -> list[bytes]:
+    """Returns keys one by one, with the zeros at the end that numpy leaves out."""
+    return [key.ljust(17, b"\0") for key in keys.tolist()]
+
+
 def rule_array(keys: PrefixKeys, identities: Numbers, classes: Numbers) -> Rules:
     """Returns columns as one array of RULE, sorted by key."""
     rules = np.zeros(len(keys), RULE)
@@ -50,6 +56,8 @@ class KernelIpcache:
         self._table = table
         self._rules: Rules = np.zeros(0, RULE)
         self._assigned = False
+        self._classes: dict[bytes, tuple[int, int]] = {}
+        self._is_classified = False
 
     # Rows
 
@@ -129,6 +137,45 @@ class KernelIpcache:
             if self._table.synced.is_set():
                 self._drop_unexplained()
 
+    # Classes of addresses that have rows
+
+    def classify_addresses(
+        self,
+        keys: PrefixKeys,
+        identities: Numbers,
+        classes: Numbers,
+        *,
+        gone: PrefixKeys | None,
+    ) -> None:
+        """Gives addresses classes of their own, each while its row has the identity named here.
+
+        A row with another identity is written without a class, and so has that of its
+        identity, until the class for it is told.
+
+        Args:
+            keys: Shape `(n,)`, whole addresses, each once.
+            identities: Shape `(n,)`.
+            classes: Shape `(n,)`.
+            gone: Those that follow their identity again; None: all others.
+        """
+        self._take_up_classes()
+        told = zip(full_keys(keys), identities.tolist(), classes.tolist(), strict=True)
+        fresh = {key: (identity, number) for key, identity, number in told}
+        lost = self._classes.keys() if gone is None else set(full_keys(gone))
+        lost = lost - fresh.keys()
+        touched = lost | fresh.keys()
+        self._classes = {k: v for k, v in self._classes.items() if k not in lost} | fresh
+        self._put_rows([row for key in touched if (row := self._table.get(key)) is not None])
+
+    def _take_up_classes(self) -> None:
+        """Notes, once, the classes that an earlier agent gave to addresses of ours."""
+        if not self._is_classified:
+            self._is_classified = True
+            keys, identities, classes = self._kernel.columns()
+            chosen = (classes != 0) & ~are_of_rules(identities)
+            told = zip(identities[chosen].tolist(), classes[chosen].tolist(), strict=True)
+            self._classes = dict(zip(full_keys(keys[chosen]), told, strict=True))
+
     def held(self) -> tuple[PrefixKeys, Numbers, Numbers]:
         """Returns what the kernel holds, rows and rules: keys, identities, classes."""
         return self._kernel.columns()
@@ -147,6 +194,7 @@ class KernelIpcache:
         return np.isin(keys, row_keys(strong))
 
     def _put_rows(self, rows: Sequence[IpcacheRow]) -> None:
+        self._take_up_classes()
         keys = row_keys(rows)
         weak = np.array([row.source == _WORLD for row in rows], np.bool_)
         if weak.any():
@@ -157,8 +205,14 @@ class KernelIpcache:
         self._kernel.write_columns(
             keys,
             np.array([row.identity for row in rows], np.uint32),
+            np.array([self._class_of(row) for row in rows], np.uint32),
             tunnels=[tunnels[row.node] for row in rows],
         )
+
+    def _class_of(self, row: IpcacheRow) -> int:
+        """The class that an address was given with this identity; 0: that of its identity."""
+        identity, number = self._classes.get(row.key, (0, 0))
+        return number if identity == row.identity else 0
 
     def _put_rules(self, rules: Rules) -> None:
         self._kernel.write_columns(rules["key"], rules["identity"], rules["class"])

@@ -6,6 +6,9 @@ Source: https://docs.cilium.io/en/stable/gettingstarted/terminology/#identity
 import hashlib
 from enum import IntEnum, StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cilia.model.labels import LabelSet, Network, cidr_label, label_set
 
 
@@ -29,6 +32,9 @@ class ReservedIdentity(IntEnum):
     def label_name(self) -> str:
         """The name as labels and entities write it: `remote-node`."""
         return self.name.lower().replace("_", "-")
+
+
+WORLDS = (ReservedIdentity.WORLD, ReservedIdentity.WORLD_IPV4, ReservedIdentity.WORLD_IPV6)
 
 
 class Scope(StrEnum):
@@ -69,6 +75,12 @@ def scope_of(number: int) -> Scope:
     if REMOTE_NODE_FIRST <= number <= REMOTE_NODE_LAST:
         return Scope.REMOTE_NODE
     return Scope.CLUSTER
+
+
+def are_of_rules(identities: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """True for the identities of prefixes that CIDR rules name, and for those of the world."""
+    named = (identities >= PREFIX_FIRST) & (identities <= PREFIX_LAST)
+    return named | np.isin(identities, [int(world) for world in WORLDS])
 
 
 def candidate_number(labels: LabelSet) -> int:

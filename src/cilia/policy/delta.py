@@ -84,6 +84,17 @@ class RemovePrefixes(msgspec.Struct, frozen=True):
     keys: PrefixKeys
 
 
+class ClassifyAddresses(msgspec.Struct, frozen=True):
+    """Gives addresses of known identities classes of their own in the ipcache."""
+
+    rows: Rows
+    """dtype PREFIX: a class holds while the address has this identity."""
+    gone: PrefixKeys
+    """Addresses that follow their identity again."""
+    whole: bool = False
+    """These are all that there are."""
+
+
 class Assign(msgspec.Struct, frozen=True):
     """Switches endpoints to their rows."""
 
@@ -91,7 +102,14 @@ class Assign(msgspec.Struct, frozen=True):
 
 
 Step = (
-    WriteRows | DeleteRows | MoveMembers | ForgetMembers | WritePrefixes | RemovePrefixes | Assign
+    WriteRows
+    | DeleteRows
+    | MoveMembers
+    | ForgetMembers
+    | WritePrefixes
+    | RemovePrefixes
+    | ClassifyAddresses
+    | Assign
 )
 
 

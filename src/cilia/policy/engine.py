@@ -14,11 +14,13 @@ import numpy as np
 from cilia.model.identities import reserved_labels
 from cilia.model.labels import LabelSet
 from cilia.model.ports import NamedPorts
+from cilia.model.prefixes import PREFIX_KEY, PrefixKeys
 from cilia.model.rules import Policy, PolicyKey
 from cilia.policy.contents import Enforcement, Rulebook, content_of, used_ports
 from cilia.policy.delta import (
     Assign,
     Assignment,
+    ClassifyAddresses,
     DeleteRows,
     Delta,
     ForgetMembers,
@@ -35,6 +37,7 @@ from cilia.policy.delta import (
 from cilia.policy.hints import Hints
 from cilia.policy.numbers import Content, PolicyNumber
 from cilia.policy.peers import Peer, PeerTable
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.provenance import Provenance, ProvenanceRule
 from cilia.policy.registry import ContentKey, NumberTable
 from cilia.policy.resolution import (
@@ -51,6 +54,7 @@ from cilia.policy.subjects import SubjectTable
 from cilia.policy.takeover import Held, take_over
 
 INIT_LABEL = "reserved:init"
+_NO_KEYS: PrefixKeys = np.zeros(0, dtype=PREFIX_KEY)
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -77,13 +81,16 @@ class PolicyEngine:
     """
 
     def __init__(
-        self, enforcement: Enforcement = Enforcement.DEFAULT, hints: Hints | None = None
+        self,
+        enforcement: Enforcement = Enforcement.DEFAULT,
+        hints: Hints | None = None,
+        worlds: Worlds | None = None,
     ) -> None:
         hints = hints or Hints()
         classes = {int(key, 16): number for key, number in hints.classes.items()}
         self.revision = hints.revision
         self.provenance = Provenance(hints.next_provenance)
-        self.peers = PeerTable(classes, hints.next_class, hints.secret)
+        self.peers = PeerTable(classes, hints.next_class, hints.secret, worlds)
         self.subjects = SubjectTable()
         self.numbers = NumberTable(hints.next_policy)
         self.endpoints: dict[int, Endpoint] = {}
@@ -139,6 +146,19 @@ class PolicyEngine:
             self._count_ports(before.ports, frozenset())
             self.peers.delete(number)
 
+    def set_address(self, key: bytes, identity: int) -> None:
+        """Has CIDR rules match an address of a known identity as well.
+
+        Args:
+            key: The 17-byte prefix key of one whole address.
+            identity: What the ipcache says of it.
+        """
+        self.peers.addresses.put(key, identity)
+
+    def delete_address(self, key: bytes) -> None:
+        """Has CIDR rules match an address no more."""
+        self.peers.addresses.delete(key)
+
     def set_endpoint(self, endpoint_id: int, endpoint: Endpoint) -> None:
         """Adds an endpoint, or changes it; it is closed until the commit is in the kernel."""
         self.endpoints[endpoint_id] = endpoint
@@ -171,6 +191,7 @@ class PolicyEngine:
         self._select_subjects()
         self.peers.refine([s for s, users in self._in_use.items() if users > 0])
         created, classes.created = classes.created, set()
+        self._judge_again |= self.peers.addresses_move()
         rows = [self.numbers.add_classes(created, classes, self.revision)]
         assignments, written = self._assignments()
         steps: list[Step] = [WriteRows(np.concatenate([*rows, *written]))]
@@ -188,6 +209,7 @@ class PolicyEngine:
             WriteRows(self.numbers.rows(self.revision)),
             MoveMembers(self.peers.members()),
             WritePrefixes(self.peers.prefixes.all()),
+            ClassifyAddresses(self.peers.addresses.all(), _NO_KEYS, whole=True),
             Assign(dict(self.assigned)),
         ]
         return Delta(self.revision, tuple(step for step in steps if has_work(step)))
@@ -204,7 +226,9 @@ class PolicyEngine:
         delta = take_over(held, self.state(), max(classes.next, held.greatest_class + 1))
         passing = Held(rows_of(delta), members_of(delta), prefixes_of(delta))
         classes.next = max(classes.next, passing.greatest_class + 1)
-        return Delta(delta.revision, tuple(step for step in delta.steps if has_work(step)))
+        addresses = ClassifyAddresses(self.peers.addresses.all(), _NO_KEYS, whole=True)
+        steps = (*delta.steps, addresses)
+        return Delta(delta.revision, tuple(step for step in steps if has_work(step)))
 
     def hints(self) -> Hints:
         """What to hand to the next engine of this node."""
@@ -334,7 +358,9 @@ class PolicyEngine:
 
     def _move_peers(self) -> list[Step]:
         written, removed = self.peers.prefixes.changes(self.peers.classes.class_of)
-        return [MoveMembers(self.peers.moves()), WritePrefixes(written), RemovePrefixes(removed)]
+        moves: list[Step] = [MoveMembers(self.peers.moves())]
+        moves += [WritePrefixes(written), RemovePrefixes(removed)]
+        return [*moves, ClassifyAddresses(*self.peers.address_changes())]
 
     def _clean_up(self) -> list[Step]:
         """Steps after the switch: selectors, classes, rows and identities that are dead."""
@@ -371,5 +397,7 @@ def has_work(step: Step) -> bool:
             return len(prefixes) > 0
         case RemovePrefixes(keys):
             return len(keys) > 0
+        case ClassifyAddresses(rows, gone, whole):
+            return whole or len(rows) + len(gone) > 0
         case Assign(assignments):
             return len(assignments) > 0

@@ -1,6 +1,6 @@
 """Rows of other rooms' tables, as the engine wants them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from cilia.model.labels import Label, label_set
 from cilia.model.ports import PROTOCOLS, NamedPorts
@@ -9,9 +9,14 @@ from cilia.policy.resolution import CidrGroup, PolicyService
 from cilia.state import cidr_groups
 from cilia.state.endpoint_slices import EndpointSlice
 from cilia.state.endpoints import EndpointRow
+from cilia.state.ipcache import IpcacheRow
 from cilia.state.ports import NamedPort
 from cilia.state.services import Service
 from cilia.state.tables import Tables
+
+_WHOLE = 128
+_KINDS = {"node": "nodes", "local": "pods", "custom-resource": "pods"}
+"""What the sources of ipcache rows speak of, as `policy-cidr-match-mode` names it."""
 
 
 def named_ports(ports: Iterable[NamedPort]) -> NamedPorts:
@@ -35,6 +40,18 @@ def identity_ports(tables: Tables, identity: int) -> NamedPorts:
     ports = [row.named_ports for row in tables.endpoints.by("identity", identity)]
     ports += [row.named_ports for row in tables.remote_endpoints.by("identity", identity)]
     return frozenset().union(*map(named_ports, ports))
+
+
+def is_matched(row: IpcacheRow, kinds: Collection[str]) -> bool:
+    """True for an address that CIDR rules match although its identity is known.
+
+    Args:
+        row: What the ipcache says.
+        kinds: What is to be matched: nodes, pods.
+    """
+    if row.key[16] != _WHOLE:
+        return False
+    return _KINDS.get(row.source, "") in kinds
 
 
 def group_of(row: cidr_groups.CidrGroup) -> CidrGroup:

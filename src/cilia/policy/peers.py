@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from cilia.model.cidrs import CidrSet
-from cilia.model.identities import ReservedIdentity
 from cilia.model.labels import LabelSet, cidr_of_label
 from cilia.model.ports import NamedPorts
-from cilia.model.prefixes import prefix_key
+from cilia.model.prefixes import PrefixKeys, prefix_key
 from cilia.model.selectors import LabelSelector
+from cilia.policy.addresses import AddressTable
 from cilia.policy.classes import ClassTable
 from cilia.policy.delta import MEMBER, Rows
-from cilia.policy.prefix_table import PrefixTable
+from cilia.policy.prefix_table import PrefixTable, Worlds
 from cilia.policy.resolution import PortHolder, Selector
 from cilia.policy.selectors import LabelIndex, SelectorIndex
 
@@ -41,12 +41,18 @@ class PeerTable:
     """Identities, the selectors in use, and the classes these make of those."""
 
     def __init__(
-        self, hints: Mapping[int, int] | None = None, next_class: int = 1, secret: bytes = b""
+        self,
+        hints: Mapping[int, int] | None = None,
+        next_class: int = 1,
+        secret: bytes = b"",
+        worlds: Worlds | None = None,
     ) -> None:
         self.secret = secret or secrets.token_bytes(16)
         self.classes = ClassTable(hints, next_class)
         self.peers: dict[int, Peer] = {}
-        self.prefixes = PrefixTable()
+        self.worlds = worlds or Worlds()
+        self.prefixes = PrefixTable(self.worlds)
+        self.addresses = AddressTable()
         self._labels = LabelIndex()
         self._index = SelectorIndex()
         self._numbers: dict[Selector, int] = {}
@@ -120,7 +126,9 @@ class PeerTable:
             del self._changed[identity]
         gone = [identity for identity in gone if identity in self._slot]
         for identity in gone:
-            self._take_out(identity)
+            self._take_out(self._slot.pop(identity))
+        for slot in self.addresses.take_gone():
+            self._take_out(slot)
         if self._cidrs_changed:
             self._cover([])
         return gone
@@ -135,6 +143,14 @@ class PeerTable:
         result["class"] = now[moved]
         self._written[moved] = now[moved]
         return result
+
+    def address_changes(self) -> tuple[Rows, PrefixKeys]:
+        """Addresses whose own class has changed since the last call, and those without one."""
+        return self.addresses.changes(self.classes.class_of, self._slot)
+
+    def addresses_move(self) -> bool:
+        """True if `address_changes` has something to tell."""
+        return self.addresses.move(self.classes.class_of, self._slot)
 
     def members(self) -> Rows:
         """Every identity and its class: dtype MEMBER."""
@@ -189,23 +205,26 @@ class PeerTable:
     def _place_changed(self) -> None:
         """Places what came or changed; what goes stays until `coarsen`."""
         placed = [(i, peer) for i, peer in self._changed.items() if peer is not None]
-        if not placed:
+        addressed = self.addresses.take_changed(self.peers.keys(), [i for i, _ in placed])
+        if not placed and not addressed:
             return
         self._changed = {i: peer for i, peer in self._changed.items() if peer is None}
+        carried: list[tuple[int, Peer]] = []
         for identity, peer in placed:
-            if identity in self._slot:
-                self._labels.remove(self._slot[identity])
-            else:
+            if identity not in self._slot:
                 self._slot[identity] = self._new_slot(identity)
-            slot = self._slot[identity]
-            self._labels.add(slot, peer.labels)
-            self._note_ports(slot, peer.ports)
-            self._locate(identity, slot, peer.labels)
-        if len(placed) > 64:
-            self._place_many([self._slot[identity] for identity, _ in placed])
+            carried.append((self._slot[identity], peer))
+            self._carry(self._slot[identity], peer, self._prefixes_of(identity, peer.labels))
+        for key, identity in addressed:
+            slots = self.addresses.slots
+            if key not in slots:
+                slots[key] = self._new_slot(0)
+            carried.append((slots[key], self.peers[identity]))
+            self._carry(slots[key], self.peers[identity], (key,))
+        if len(carried) > 64:
+            self._place_many([slot for slot, _ in carried])
             return
-        for identity, peer in placed:
-            slot = self._slot[identity]
+        for slot, peer in carried:
             selected = set(self._index.matching(peer.labels))
             selected.update(self._held(peer.ports))
             selected.update(self.prefixes.covering(slot))
@@ -261,19 +280,24 @@ class PeerTable:
         self._written[slot] = 0
         return slot
 
-    def _locate(self, identity: int, slot: int, labels: LabelSet) -> None:
-        """Notes which prefixes an identity stands for, so that CIDR rules can select it."""
-        keys = _world_prefixes(identity)
-        keys += tuple(
+    def _carry(self, slot: int, peer: Peer, prefixes: tuple[bytes, ...]) -> None:
+        """Notes what is at a slot, and where it lies, so that CIDR rules can select it."""
+        if slot in self._labels.slots:
+            self._labels.remove(slot)
+        self._labels.add(slot, peer.labels)
+        self._note_ports(slot, peer.ports)
+        if self.prefixes.locate(slot, prefixes):
+            self._cidrs_changed = True
+
+    def _prefixes_of(self, identity: int, labels: LabelSet) -> tuple[bytes, ...]:
+        """The prefixes that an identity stands for."""
+        return self.worlds.prefixes(identity) + tuple(
             prefix_key(p)
             for label in labels
             if label.startswith("cidr:") and (p := cidr_of_label(label))
         )
-        if self.prefixes.locate(slot, keys):
-            self._cidrs_changed = True
 
-    def _take_out(self, identity: int) -> None:
-        slot = self._slot.pop(identity)
+    def _take_out(self, slot: int) -> None:
         self._labels.remove(slot)
         self._note_ports(slot, frozenset())
         self.classes.remove(slot)
@@ -316,16 +340,3 @@ class PeerTable:
         slot = self._new_slot(0)
         self._labels.add(slot, labels)
         return slot
-
-
-_WORLD = {
-    ReservedIdentity.WORLD_IPV4: (bytes(10) + b"\xff\xff" + bytes(4) + bytes((96,)),),
-    ReservedIdentity.WORLD_IPV6: (bytes(17),),
-}
-
-
-def _world_prefixes(identity: int) -> tuple[bytes, ...]:
-    return _WORLD.get(ReservedIdentity(identity), ()) if identity in _RESERVED else ()
-
-
-_RESERVED = frozenset(int(identity) for identity in ReservedIdentity)

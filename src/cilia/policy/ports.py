@@ -42,6 +42,24 @@ class RulePrefixes(Protocol):
         """Makes these all the prefixes that rules name; the kernel has them on return."""
         ...
 
+    def classify_addresses(
+        self,
+        keys: PrefixKeys,
+        identities: NDArray[np.uint32],
+        classes: NDArray[np.uint32],
+        *,
+        gone: PrefixKeys | None,
+    ) -> None:
+        """Gives addresses classes of their own, each while it has the identity named here.
+
+        Args:
+            keys: Shape `(n,)`, whole addresses, each once.
+            identities: Shape `(n,)`.
+            classes: Shape `(n,)`.
+            gone: Those that follow their identity again; None: all others.
+        """
+        ...
+
 
 class EndpointRows(Protocol):
     """The endpoints' rows in the kernel."""

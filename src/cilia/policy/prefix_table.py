@@ -6,31 +6,59 @@ that one mechanism makes classes of identities and of prefixes alike.
 
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from cilia.model.cidrs import CidrSet
-from cilia.model.identities import PREFIX_FIRST, PREFIX_LAST, ReservedIdentity
+from cilia.model.identities import PREFIX_FIRST, PREFIX_LAST, ReservedIdentity, world_identity
 from cilia.model.labels import LabelSet
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys, last_keys
 from cilia.policy.coverage import Coverage, has_no_bits
 from cilia.policy.delta import PREFIX, Rows
 
-WORLD_LABELS: Mapping[bool, LabelSet] = {
-    True: ("reserved:world-ipv4",),
-    False: ("reserved:world-ipv6",),
-}
 _V4_HEAD = bytes(10) + b"\xff\xff"
 _V4_ROOT = _V4_HEAD + bytes(4) + bytes((96,))
-_ROOTS = (_V4_ROOT, bytes(17))
+_V6_ROOT = bytes(17)
+_ROOTS = (_V4_ROOT, _V6_ROOT)
 _NOTHING: frozenset[int] = frozenset()
+
+
+class Worlds(msgspec.Struct, frozen=True):
+    """Which identities are the whole of a family: one each, or one where there is one family."""
+
+    v4: bool = True
+    """Pods have IPv4 addresses."""
+    v6: bool = True
+    """Pods have IPv6 addresses."""
+
+    def identity(self, *, v4: bool) -> ReservedIdentity:
+        """The identity of what is outside, in one family."""
+        return world_identity(4 if v4 else 6, dual_stack=self.v4 and self.v6)
+
+    def labels(self, *, v4: bool) -> LabelSet:
+        """Its labels."""
+        return (f"reserved:{self.identity(v4=v4).label_name}",)
+
+    def prefixes(self, identity: int) -> tuple[bytes, ...]:
+        """The whole families that an identity stands for; none for all that is not the world.
+
+        The one world of a node with one family stands for that family alone: a rule for the
+        whole of the other family does not speak of it.
+        """
+        if identity == ReservedIdentity.WORLD and self.v4 != self.v6:
+            return (_V4_ROOT,) if self.v4 else (_V6_ROOT,)
+        if identity == ReservedIdentity.WORLD_IPV4:
+            return (_V4_ROOT,)
+        return (_V6_ROOT,) if identity == ReservedIdentity.WORLD_IPV6 else ()
 
 
 class PrefixTable:
     """Prefix -> group -> slot, and what has been told to the ipcache."""
 
-    def __init__(self) -> None:
+    def __init__(self, worlds: Worlds) -> None:
+        self._worlds = worlds
         self._located: dict[int, tuple[bytes, ...]] = {}
         self._families: dict[bool, Coverage] = {}
         self._slots: dict[bool, NDArray[np.int64]] = {}
@@ -102,7 +130,7 @@ class PrefixTable:
             coverage = Coverage(sets, extra, v4=v4)
             slots = self._claim(coverage, v4)
             for group in np.flatnonzero(slots < 0).tolist():
-                slots[group] = new_group(WORLD_LABELS[v4])
+                slots[group] = new_group(self._worlds.labels(v4=v4))
                 new.append(int(slots[group]))
             kept += sorted(set(slots.tolist()) - set(new))
             self._families[v4], self._slots[v4] = coverage, slots
@@ -158,7 +186,7 @@ class PrefixTable:
             return
         now["identity"][fresh] = self._next_identity + np.arange(len(fresh), dtype=np.uint32)
         self._next_identity += len(fresh)
-        now["identity"][now["key"] == _V4_ROOT] = ReservedIdentity.WORLD_IPV4
+        now["identity"][now["key"] == _V4_ROOT] = self._worlds.identity(v4=True)
 
     def _claim(self, coverage: Coverage, v4: bool) -> NDArray[np.int64]:
         """The slot of each group; -1 where it needs a new one."""

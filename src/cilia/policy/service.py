@@ -19,6 +19,7 @@ from cilia.policy.sync import PolicySync
 from cilia.runtime.table import Change, Changes, Table, Watch
 from cilia.state.endpoints import EndpointRow
 from cilia.state.identities import IdentityRow
+from cilia.state.ipcache import IpcacheRow
 from cilia.state.policies import PolicyObject
 from cilia.state.policy_statuses import PolicyStatus
 from cilia.state.tables import Tables
@@ -43,7 +44,8 @@ class PolicyService:
         self, tables: Tables, sync: PolicySync, settings: PolicySettings, hints: Path
     ) -> None:
         self.sync = sync
-        self.engine = PolicyEngine(settings.enforcement, sync.observed(read_hints(hints)))
+        observed = sync.observed(read_hints(hints))
+        self.engine = PolicyEngine(settings.enforcement, observed, settings.worlds)
         self._tables = tables
         self._settings = settings
         self._hints = hints
@@ -65,6 +67,8 @@ class PolicyService:
             (tables.services, self._services),
             (tables.endpoint_slices, self._services),
         ]
+        if self._settings.cidr_matches:
+            followed.append((tables.ipcache, self._addresses))
         watches = [(table.watch(), take) for table, take in followed]
         async with asyncio.TaskGroup() as group:
             for table, _ in followed:
@@ -180,6 +184,15 @@ class PolicyService:
         if any(_has_moved(change) for change in batch.changes):
             self._moved.append((table, batch.revision))
             self._has_moved.set()
+
+    def _addresses(self, batch: Changes[IpcacheRow]) -> None:
+        for _, old, new in batch.changes:
+            row = new or old
+            assert row is not None, "a change has a row before or after"
+            if new is not None and facts.is_matched(new, self._settings.cidr_matches):
+                self.engine.set_address(new.key, new.identity)
+            else:
+                self.engine.delete_address(row.key)
 
     def _groups(self, _batch: Changes[Any]) -> None:
         self.engine.set_cidr_groups(map(facts.group_of, self._tables.cidr_groups))

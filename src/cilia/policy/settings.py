@@ -3,6 +3,7 @@
 import msgspec
 
 from cilia.policy.contents import Enforcement
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.syntax.context import Context
 
 
@@ -15,6 +16,10 @@ class PolicySettings(msgspec.Struct, frozen=True):
     """This cluster's name."""
     default_local_cluster: bool = True
     """`policy-default-local-cluster`: selectors that name no cluster reach this one only."""
+    worlds: Worlds = Worlds()
+    """The families that pods have."""
+    cidr_matches: frozenset[str] = frozenset()
+    """`policy-cidr-match-mode`: what CIDR rules match besides the world: nodes, pods."""
     nodes_by_label: bool = False
     """`enable-node-selector-labels`: rules may select nodes by their labels."""
 

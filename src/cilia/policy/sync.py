@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cilia.model.errors import CiliaError
+from cilia.model.identities import are_of_rules
 from cilia.policy.delta import (
     ALLOW,
     CLOSED,
@@ -16,6 +17,7 @@ from cilia.policy.delta import (
     ROW,
     Assign,
     Assignment,
+    ClassifyAddresses,
     DeleteRows,
     Delta,
     ForgetMembers,
@@ -68,7 +70,9 @@ class PolicySync:
         classes = self._classes.entries()[1]
         return hints.beyond(
             policy=max(_greatest(keys["policy"]), *self._endpoints.policy_numbers(), 0),
-            policy_class=max(_greatest(keys["class"]), _greatest(classes)),
+            policy_class=max(
+                map(_greatest, (keys["class"], classes, self._rule_prefixes.held()[2]))
+            ),
             provenance=_greatest(values["provenance"]),
             revision=_greatest(values["generation"]),
         )
@@ -87,6 +91,8 @@ class PolicySync:
         found = self._rule_prefixes.held()
         prefixes = np.zeros(len(found[0]), dtype=PREFIX)
         prefixes["key"], prefixes["identity"], prefixes["class"] = found
+        # What addresses of nodes and pods have is told anew, beside the rules' own prefixes.
+        prefixes["class"][~are_of_rules(prefixes["identity"])] = 0
         return Held(rows, members, prefixes)
 
     def apply(self, delta: Delta) -> bool:
@@ -153,6 +159,13 @@ class PolicySync:
                 self._assign_prefixes(np.concatenate([kept, prefixes]))
             case RemovePrefixes(keys):
                 self._assign_prefixes(self._prefixes[~np.isin(self._prefixes["key"], keys)])
+            case ClassifyAddresses(rows, gone, whole):
+                self._rule_prefixes.classify_addresses(
+                    rows["key"].copy(),
+                    rows["identity"].copy(),
+                    rows["class"].copy(),
+                    gone=None if whole else gone,
+                )
             case Assign(assignments):
                 self._assign(assignments)
 

@@ -5,11 +5,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from cilia.model.prefixes import prefix_key
 from cilia.policy.delta import (
     MEMBER,
     PREFIX,
     ROW,
     Assign,
+    ClassifyAddresses,
     DeleteRows,
     ForgetMembers,
     MoveMembers,
@@ -36,6 +38,7 @@ class Kernel:
         self.classes = {}
         self.prefixes = {}
         self.endpoints = {}
+        self.addresses = {}
         self._by_table = {}
 
     def do(self, step):
@@ -63,6 +66,11 @@ class Kernel:
             case RemovePrefixes(keys):
                 for key in keys.tolist():
                     del self.prefixes[key.ljust(17, b"\0")]
+            case ClassifyAddresses(rows, gone, whole):
+                for key in self.addresses.keys() if whole else gone.tolist():
+                    self.addresses = {k: v for k, v in self.addresses.items() if k != key}
+                for key, identity, number in rows.tolist():
+                    self.addresses[key] = identity, number
             case Assign(assignments):
                 self.endpoints.update(assignments)
 
@@ -91,7 +99,7 @@ class Kernel:
         """(verdict, provenance) of a packet.
 
         Args:
-            peer: An identity, or an address as text.
+            peer: An identity, an address as text, or an address and its identity.
         """
         endpoint = self.endpoints.get(endpoint_id)
         if endpoint is None:
@@ -127,6 +135,10 @@ class Kernel:
     def class_of(self, peer):
         if isinstance(peer, int):
             return self.classes.get(peer)
+        if isinstance(peer, tuple):
+            address, identity = peer
+            told, number = self.addresses.get(prefix_key(ipaddress.ip_network(address)), (0, 0))
+            return number if told == identity else self.classes.get(identity)
         address = _address(peer)
         found = int(address) if address.version == 6 else V4 | int(address)
         best = None

@@ -9,7 +9,7 @@ https://kubernetes.io/docs/concepts/services-networking/network-policies/
 """
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -29,6 +29,8 @@ class Party:
     """(source, key, value)"""
     address: str = ""
     """Only of what cilia does not manage."""
+    inner: str = ""
+    """Of a pod or a node, which CIDR rules see by choice only."""
     ports: tuple[tuple[str, str, int], ...] = ()
     """(name, protocol, port)"""
 
@@ -42,6 +44,8 @@ class Cluster:
     services: list[dict] = field(default_factory=list)
     """namespace, name, labels, selector, addresses"""
     mode: str = "default"
+    cidr_matches: frozenset[str] = frozenset()
+    """policy-cidr-match-mode: nodes, pods"""
 
 
 def decide(policies, cluster, subject, direction, peer, protocol, port):
@@ -54,6 +58,7 @@ def decide(policies, cluster, subject, direction, peer, protocol, port):
         protocol: TCP, UDP, SCTP, ICMP or ICMPv6.
         port: Destination port, or ICMP type.
     """
+    peer = seen_by_cidrs(peer, cluster)
     is_init = ("reserved", "init", "") in subject.labels
     mode = "always" if is_init else cluster.mode
     if mode == "never":
@@ -71,6 +76,17 @@ def decide(policies, cluster, subject, direction, peer, protocol, port):
         return "allow"
     closed = mode == "always" or any(rule["closes"][direction] for rule in rules)
     return "default-deny" if closed else "allow"
+
+
+def seen_by_cidrs(peer, cluster):
+    """By default CIDR rules match no pod and no node; by choice each by its address."""
+    reserved = {key for source, key, _ in peer.labels if source == "reserved"}
+    is_node = bool(reserved & {"host", "remote-node"})
+    is_pod = bool(value(peer, "k8s", NAMESPACE))
+    chosen = (is_node and "nodes" in cluster.cidr_matches) or (
+        is_pod and "pods" in cluster.cidr_matches
+    )
+    return replace(peer, address=peer.inner) if chosen and peer.inner else peer
 
 
 def rules_of(policy):
@@ -154,6 +170,8 @@ def has_peer(key, listed, rule, cluster, peer):
         return any(inside(peer, cidr) for cidr in listed)
     if kind == "CIDRSet":
         return any(cidr_rule_matches(item, cluster, peer) for item in listed)
+    if kind == "Nodes":
+        return any(node_matches(s, peer) for s in listed)
     if kind == "Services":
         return any(service_matches(item, cluster, peer) for item in listed)
     raise AssertionError(key)
@@ -204,6 +222,19 @@ def cidr_rule_matches(item, cluster, peer):
             if matches(item["cidrGroupSelector"], labelled(labels))
         ]
     return any(inside(peer, cidr) for _, prefixes in chosen for cidr in prefixes)
+
+
+def node_matches(selector, peer):
+    """Other nodes of this cluster, by labels of their objects; the local node is the host."""
+    if ("reserved", "remote-node", "") not in peer.labels:
+        return False
+    keys = [*selector.get("matchLabels", {})]
+    keys += [e["key"] for e in selector.get("matchExpressions", [])]
+    bare = [k.removeprefix("k8s:").removeprefix("any:") for k in keys]
+    if CLUSTER not in bare and value(peer, "k8s", CLUSTER) != {OWN_CLUSTER}:
+        return False
+    own = replace(peer, labels=tuple(("any", k, v) for s, k, v in peer.labels if s == "node"))
+    return matches(selector, own)
 
 
 def service_matches(item, cluster, peer):

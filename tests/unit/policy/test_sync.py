@@ -19,6 +19,7 @@ VALUE = [("precedence", "<u4"), ("provenance", "<u4"), ("generation", "<u4"),
 
 class FakePrefixes:
     def __init__(self):
+        self.addresses = {}
         self.keys = None
         self.columns = np.zeros(0, "S17"), np.zeros(0, "u4"), np.zeros(0, "u4")
 
@@ -28,6 +29,14 @@ class FakePrefixes:
     def assign_prefixes(self, keys, identities, classes):
         self.keys = keys
         self.columns = keys, identities, classes
+
+    def classify_addresses(self, keys, identities, classes, *, gone):
+        told = dict(
+            zip(keys.tolist(), zip(identities.tolist(), classes.tolist(), strict=True), strict=True)
+        )
+        kept = {} if gone is None else self.addresses
+        lost = [] if gone is None else gone.tolist()
+        self.addresses = {k: v for k, v in kept.items() if k not in lost} | told
 
 
 class FakeEndpoints:
