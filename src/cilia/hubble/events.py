@@ -113,8 +113,10 @@ def _decision(record: np.void, names: Names) -> Json:
     if not policies:
         return {"policies": []}
     kind, subtype, match = (int(record[name]) for name in ("type", "subtype", "match"))
-    closed = (kind == DROP and subtype == POLICY_DENIED) or (
-        kind == POLICY_VERDICT and record["verdict"] == 2 and match == 0
+    closed = (
+        (kind == DROP and subtype == POLICY_DENIED)
+        or (kind == POLICY_VERDICT and record["verdict"] == 2 and match == 0)
+        or any(ref.verdict == "default-deny" for ref in policies)
     )
     denied = (kind == DROP and subtype == POLICY_DENY) or record["verdict"] == 2
     word = "closed by" if closed else "denied by" if denied else "allowed by"
