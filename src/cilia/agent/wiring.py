@@ -233,6 +233,7 @@ def settings_of_policy(settings: AgentSettings) -> PolicySettings:
         cluster=settings.cluster_name,
         worlds=Worlds(settings.enable_ipv4, settings.enable_ipv6),
         cidr_matches=frozenset(settings.policy_cidr_match_mode),
+        audit=settings.policy_audit_mode,
         nodes_by_label=settings.enable_node_selector_labels,
     )
 

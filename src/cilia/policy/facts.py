@@ -28,11 +28,16 @@ def named_ports(ports: Iterable[NamedPort]) -> NamedPorts:
     )
 
 
-def endpoint_of(row: EndpointRow) -> Endpoint | None:
-    """The endpoint of a row; None while its identity is not known."""
+def endpoint_of(row: EndpointRow, *, audit: bool = False) -> Endpoint | None:
+    """The endpoint of a row; None while its identity is not known.
+
+    Args:
+        row: The endpoint.
+        audit: Every endpoint of this node is in audit mode, whatever its own row says.
+    """
     if row.identity is None:
         return None
-    return Endpoint(row.identity, named_ports(row.named_ports), row.audit)
+    return Endpoint(row.identity, named_ports(row.named_ports), row.audit or audit)
 
 
 def identity_ports(tables: Tables, identity: int) -> NamedPorts:

@@ -166,7 +166,9 @@ class PolicyService:
 
     def _endpoints(self, batch: Changes[EndpointRow]) -> None:
         for _, old, new in batch.changes:
-            endpoint = facts.endpoint_of(new) if new is not None else None
+            endpoint = (
+                facts.endpoint_of(new, audit=self._settings.audit) if new is not None else None
+            )
             if new is not None and endpoint is not None:
                 self.engine.set_endpoint(new.id, endpoint)
             elif old is not None:

@@ -20,6 +20,8 @@ class PolicySettings(msgspec.Struct, frozen=True):
     """The families that pods have."""
     cidr_matches: frozenset[str] = frozenset()
     """`policy-cidr-match-mode`: what CIDR rules match besides the world: nodes, pods."""
+    audit: bool = False
+    """`policy-audit-mode`: what policy would drop passes on all of this node, and is reported."""
     nodes_by_label: bool = False
     """`enable-node-selector-labels`: rules may select nodes by their labels."""
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from ipaddress import ip_network
 
 import pytest
 
+from cilia.model.prefixes import prefix_key
 from cilia.policy.service import PolicyService
 from cilia.policy.settings import PolicySettings
 from cilia.policy.sync import PolicySync
 from cilia.state.endpoints import EndpointRow, EndpointState
 from cilia.state.identities import IdentityRow
+from cilia.state.ipcache import IpcacheRow
 from cilia.state.policies import PolicyObject
 from cilia.state.ports import NamedPort
 from cilia.state.remote_endpoints import RemoteEndpoint
@@ -22,12 +25,14 @@ from .test_sync import KEY, VALUE, FakeEndpoints, FakePrefixes, _labels
 class Agent:
     """A policy service with its tables and a kernel in memory."""
 
-    def __init__(self, path):
+    def __init__(self, path, settings=None):
         self.tables = Tables()
         self.rows = FakeMap(KEY, VALUE)
         self.endpoints = FakeEndpoints()
         sync = PolicySync(self.rows, FakeMap("<u4", "<u4"), FakePrefixes(), self.endpoints)
-        self.service = PolicyService(self.tables, sync, PolicySettings(), path / "policy.json")
+        self.service = PolicyService(
+            self.tables, sync, settings or PolicySettings(), path / "policy.json"
+        )
         for number, app in enumerate(("web", "db", "job"), 1000):
             self.tables.identities.upsert(IdentityRow(number, _labels(app)))
         self.tables.endpoints.upsert(endpoint(1, 1000), endpoint(2, 1001))
@@ -89,6 +94,43 @@ def test_nothing_is_decided_before_all_tables_are_synced(tmp_path):
             assert agent.endpoints.rows == {}
             agent.sync_all()
             await agent.until(lambda: len(agent.endpoints.rows) == 2)
+
+        await running(agent, scenario)
+
+    asyncio.run(main())
+
+
+def test_a_node_in_audit_mode_has_all_its_endpoints_in_it(tmp_path):
+    async def main():
+        agent = Agent(tmp_path, PolicySettings(audit=True))
+
+        async def scenario():
+            agent.sync_all()
+            await agent.until(lambda: len(agent.endpoints.rows) == 2)
+            assert all(row.audit for row in agent.endpoints.rows.values())
+
+        await running(agent, scenario)
+
+    asyncio.run(main())
+
+
+def test_addresses_of_pods_follow_the_ipcache_where_cidr_rules_match_them(tmp_path):
+    async def main():
+        agent = Agent(tmp_path, PolicySettings(cidr_matches=frozenset(["pods"])))
+        key = prefix_key(ip_network("10.1.2.3"))
+
+        async def scenario():
+            agent.sync_all()
+            agent.tables.ipcache.upsert(IpcacheRow(key, 1002, source="local"))
+            agent.tables.ipcache.mark_synced()
+            spec = {"endpointSelector": {}, "ingress": [{"fromCIDR": ["10.1.2.0/24"]}]}
+            agent.put("block", spec)
+            told = agent.service.sync._rule_prefixes
+            await agent.until(lambda: [one[0] for one in told.addresses.values()] == [1002])
+            agent.tables.ipcache.upsert(IpcacheRow(key, 1001, source="local"))
+            await agent.until(lambda: [one[0] for one in told.addresses.values()] == [1001])
+            agent.tables.ipcache.upsert(IpcacheRow(key, 1, source="node"))
+            await agent.until(lambda: not told.addresses)
 
         await running(agent, scenario)
 
