@@ -32,6 +32,7 @@ struct config {
 	__u32 any_s unit("s"); /* UDP, ICMP and the rest */
 	__u16 nat_port_min;
 	__u16 nat_port_max;
+	__u8 class_by_address; /* CIDR rules match pods and nodes: ask the ipcache for them too */
 };
 _Static_assert(sizeof(struct config) == 160, "kernel/agent contract");
 

@@ -31,22 +31,30 @@ static __always_inline __be16 judge_port(const struct packet *pkt)
 	return bpf_htons(pkt->icmp_type);
 }
 
-/* Who is not known yet gets an identity, and a class if only its prefix gives one. */
+/* Who is not known yet gets an identity, and whose address has a class of its own gets that:
+ * prefixes of CIDR rules, and pods and nodes where those are matched too. A class that was
+ * made for another identity does not count.
+ */
 shared_step judge_identify(struct packet *pkt)
 {
 	const struct ipcache_entry *entry;
 
 	if (!pkt)
 		return VERDICT_DROP;
-	if (!pkt->source_identity) {
+	if (!pkt->source_identity || config.class_by_address) {
 		entry = ipcache_find(&pkt->tuple.source);
-		pkt->source_identity = ipcache_identity(entry, &pkt->tuple.source);
-		pkt->source_class = entry ? entry->class : 0;
+		if (!pkt->source_identity)
+			pkt->source_identity = ipcache_identity(entry, &pkt->tuple.source);
+		pkt->source_class =
+			entry && entry->identity == pkt->source_identity ? entry->class : 0;
 	}
-	if (!pkt->destination_identity) {
+	if (!pkt->destination_identity || config.class_by_address) {
 		entry = ipcache_find(&pkt->tuple.destination);
-		pkt->destination_identity = ipcache_identity(entry, &pkt->tuple.destination);
-		pkt->destination_class = entry ? entry->class : 0;
+		if (!pkt->destination_identity)
+			pkt->destination_identity =
+				ipcache_identity(entry, &pkt->tuple.destination);
+		pkt->destination_class =
+			entry && entry->identity == pkt->destination_identity ? entry->class : 0;
 	}
 	return VERDICT_NEXT;
 }

@@ -113,6 +113,7 @@ def datapath_config(
         trace_interval_s=settings.monitor_aggregation_interval_s,
         events=settings.enable_trace_events,
         allow_host=settings.allow_localhost,
+        class_by_address=bool(settings.policy_cidr_match_mode),
         masquerade_v4=settings.enable_ipv4_masquerade and network.v4 is not None,
         masquerade_v6=settings.enable_ipv6_masquerade and network.v6 is not None,
         tcp_established_s=settings.ct_tcp_established_s,

@@ -46,6 +46,8 @@ class DatapathConfig(msgspec.Struct, frozen=True):
     """UDP, ICMP and the rest."""
     nat_port_min: int = 1024
     nat_port_max: int = 65535
+    class_by_address: bool = False
+    """CIDR rules match pods and nodes as well: the ipcache is asked for their classes."""
 
 
 def encode(config: DatapathConfig) -> bytes:

@@ -1,0 +1,127 @@
+"""Two nodes: CIDR rules that match pods and nodes by choice, and nodes selected by label."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab.running_lab import RunningLab, traces, wait_for
+
+DEATHSTAR = {"matchLabels": {"class": "deathstar"}}
+
+
+class Choosing(RunningLab):
+    """A lab whose agents match nodes and pods by address, and nodes by label."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The agents take their settings from the environment of `cilia lab up`."""
+        chosen = {
+            "CILIA_POLICY_CIDR_MATCH_MODE": "nodes,pods",
+            "CILIA_ENABLE_NODE_SELECTOR_LABELS": "true",
+        }
+        return super().environment | chosen
+
+    def pods(self) -> dict[str, Any]:
+        return {one["metadata"]["name"]: one for one in self.json("get", "pods")["items"]}
+
+    def deathstar(self) -> tuple[str, str, str]:
+        """Address and node of a deathstar, and the other node."""
+        found = next(one for name, one in self.pods().items() if name.startswith("deathstar-"))
+        node = found["spec"]["nodeName"]
+        return found["status"]["podIP"], node, "node-2" if node == "node-1" else "node-1"
+
+    def ship_lands(self, ship: str, address: str) -> bool:
+        done = self.kubectl("exec", ship, "--", *landing(address))
+        return done.stdout.strip() == "Ship landed"
+
+    def node_lands(self, node: str, address: str) -> bool:
+        command = ["ip", "netns", "exec", f"cilia-{self.name}-{node}", *landing(address)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout.strip() == "Ship landed"
+
+    def apply(self, kind: str, spec: dict[str, Any]) -> None:
+        group = "networking.k8s.io/v1" if kind == "NetworkPolicy" else "cilium.io/v2"
+        document = {"apiVersion": group, "kind": kind, "metadata": {"name": "one"}, "spec": spec}
+        done = self.kubectl("apply", "-f", "-", text=json.dumps(document))
+        assert done.returncode == 0, done.stderr
+
+
+def landing(address: str) -> list[str]:
+    return ["curl", "-s", "--max-time", "1", "-XPOST", f"http://{address}/v1/request-landing"]
+
+
+@pytest.fixture(scope="module")
+def pair(kubectl: str) -> Iterator[Choosing]:
+    """A lab of two nodes with the demo in it."""
+    running = Choosing(f"a{os.getpid()}", kubectl)
+    try:
+        for words in (("--nodes", "2"), ("--demo", "starwars")):
+            done = running.lab("up", *words)
+            assert done.returncode == 0, done.stdout + done.stderr
+        yield running
+    finally:
+        running.lab("down")
+        assert traces(running.name) == []
+
+
+@pytest.fixture
+def clean(pair: Choosing) -> Iterator[Choosing]:
+    """The lab, without policies and labels of its nodes before and after."""
+    address, _, other = pair.deathstar()
+    yield pair
+    pair.kubectl("delete", "cnp,networkpolicy", "--all")
+    pair.kubectl("label", "node", other, "disk-")
+    wait_for(
+        "all is open again",
+        lambda: pair.ship_lands("xwing", address) and pair.ship_lands("tiefighter", address),
+    )
+
+
+def test_an_ip_block_lets_one_pod_in_by_its_address(clean: Choosing) -> None:
+    address, _, _ = clean.deathstar()
+    xwing = clean.pods()["xwing"]["status"]["podIP"]
+    block = {"from": [{"ipBlock": {"cidr": f"{xwing}/32"}}]}
+    clean.apply("NetworkPolicy", {"podSelector": DEATHSTAR, "ingress": [block]})
+    wait_for("ship stopped", lambda: not clean.ship_lands("tiefighter", address))
+    wait_for("ship let in", lambda: clean.ship_lands("xwing", address))
+
+
+def test_a_deny_by_address_stops_one_pod(clean: Choosing) -> None:
+    address, _, _ = clean.deathstar()
+    xwing = clean.pods()["xwing"]["status"]["podIP"]
+    spec = {
+        "endpointSelector": DEATHSTAR,
+        "ingress": [{"fromEntities": ["all"]}],
+        "ingressDeny": [{"fromCIDR": [f"{xwing}/32"]}],
+    }
+    clean.apply("CiliumNetworkPolicy", spec)
+    wait_for("ship stopped", lambda: not clean.ship_lands("xwing", address))
+    assert clean.ship_lands("tiefighter", address)
+
+
+def test_a_cidr_lets_another_node_in_by_its_address(clean: Choosing) -> None:
+    address, _, other = clean.deathstar()
+    (item,) = (n for n in clean.json("get", "nodes")["items"] if n["metadata"]["name"] == other)
+    home = next(a["address"] for a in item["status"]["addresses"] if a["type"] == "InternalIP")
+    spec = {"endpointSelector": DEATHSTAR, "ingress": [{"fromCIDR": ["192.0.2.1/32"]}]}
+    clean.apply("CiliumNetworkPolicy", spec)
+    wait_for("node stopped", lambda: not clean.node_lands(other, address))
+    clean.apply("CiliumNetworkPolicy", spec | {"ingress": [{"fromCIDR": [f"{home}/32"]}]})
+    wait_for("node let in", lambda: clean.node_lands(other, address))
+    assert not clean.ship_lands("xwing", address)
+
+
+def test_nodes_are_selected_by_their_labels_as_these_change(clean: Choosing) -> None:
+    address, _, other = clean.deathstar()
+    rule = {"fromNodes": [{"matchLabels": {"disk": "ssd"}}]}
+    clean.apply("CiliumNetworkPolicy", {"endpointSelector": DEATHSTAR, "ingress": [rule]})
+    wait_for("node stopped", lambda: not clean.node_lands(other, address))
+    clean.kubectl("label", "node", other, "disk=ssd")
+    wait_for("node let in", lambda: clean.node_lands(other, address))
+    assert not clean.ship_lands("tiefighter", address)
+    clean.kubectl("label", "node", other, "disk=hdd", "--overwrite")
+    wait_for("node stopped", lambda: not clean.node_lands(other, address))
