@@ -120,6 +120,25 @@ class Delta(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
 
 
+def has_work(step: Step) -> bool:
+    """True if a step changes anything."""
+    match step:
+        case WriteRows(rows) | DeleteRows(rows):
+            return len(rows) > 0
+        case MoveMembers(members):
+            return len(members) > 0
+        case ForgetMembers(identities):
+            return len(identities) > 0
+        case WritePrefixes(prefixes):
+            return len(prefixes) > 0
+        case RemovePrefixes(keys):
+            return len(keys) > 0
+        case ClassifyAddresses(rows, gone, whole):
+            return whole or len(rows) + len(gone) > 0
+        case Assign(assignments):
+            return len(assignments) > 0
+
+
 def joined(parts: Iterable[Rows]) -> Rows:
     """Rows of many arrays as one: dtype ROW."""
     return np.concatenate([np.zeros(0, dtype=ROW), *parts])

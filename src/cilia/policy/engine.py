@@ -30,6 +30,7 @@ from cilia.policy.delta import (
     Step,
     WritePrefixes,
     WriteRows,
+    has_work,
     members_of,
     prefixes_of,
     rows_of,
@@ -382,22 +383,3 @@ class PolicyEngine:
             DeleteRows(np.concatenate(dead)),
             ForgetMembers(np.array(gone, dtype=np.uint32)),
         ]
-
-
-def has_work(step: Step) -> bool:
-    """True if a step changes anything."""
-    match step:
-        case WriteRows(rows) | DeleteRows(rows):
-            return len(rows) > 0
-        case MoveMembers(members):
-            return len(members) > 0
-        case ForgetMembers(identities):
-            return len(identities) > 0
-        case WritePrefixes(prefixes):
-            return len(prefixes) > 0
-        case RemovePrefixes(keys):
-            return len(keys) > 0
-        case ClassifyAddresses(rows, gone, whole):
-            return whole or len(rows) + len(gone) > 0
-        case Assign(assignments):
-            return len(assignments) > 0
