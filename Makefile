@@ -36,6 +36,7 @@ bench: setup
 
 gen: setup
 	@$(BIN)/python tools/libbpf.py
+	@$(BIN)/python tools/hubble_proto.py
 	@$(BIN)/python tools/layout_dump.py
 	@$(BIN)/python tools/verifier_record.py
 	@$(BIN)/python tools/bench_page.py

@@ -1,6 +1,8 @@
 """Pages that are generated say what their sources say."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,3 +15,9 @@ def test_the_page_of_benchmarks_is_fresh() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.PAGE.read_text() == module.page(), "run: python tools/bench_page.py"
+
+
+def test_the_modules_of_the_proto_files_are_fresh() -> None:
+    command = [sys.executable, str(ROOT / "tools/hubble_proto.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""What was seen: flows, losses, events of agents, filters."""

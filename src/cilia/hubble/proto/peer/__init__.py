@@ -1,0 +1,1 @@
+"""The service that names the observers of a cluster."""

@@ -1,0 +1,1 @@
+"""What a relay tells about the observers behind it."""
