@@ -33,7 +33,9 @@ from .universe import (
     reserved,
 )
 
-EXAMPLES = int(os.environ.get("CILIA_POLICY_EXAMPLES", "40"))
+LONG = bool(os.environ.get("CILIA_LONG_TESTS"))
+EXAMPLES = int(os.environ.get("CILIA_POLICY_EXAMPLES") or (200 if LONG else 40))
+"""Each asks 780 questions: 31,200 in CI, 156,000 in `make test-long`."""
 RESERVED = (1, 4, 5, 6, 7)
 
 OTHERS = {number: reserved(number) for number in RESERVED}

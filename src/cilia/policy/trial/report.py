@@ -10,6 +10,7 @@ from cilia.policy.connection import Judgement, Step, rule_text
 from cilia.policy.decision import Verdict
 from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.trial.cases import Outcome
+from cilia.policy.trial.crosscheck import Crosscheck, Difference
 from cilia.policy.trial.documents import Document
 from cilia.policy.trial.mutation import Mutant
 
@@ -36,11 +37,18 @@ class Report(msgspec.Struct, frozen=True):
     survivors: Sequence[Mutant] = ()
     mutants: int = 0
     """How many there are; 0: they were not asked for."""
+    crosscheck: Crosscheck | None = None
+    """What the real programs said; None: they were not asked."""
 
     @property
     def failed(self) -> list[Outcome]:
         """The cases that did not pass."""
         return [outcome for outcome in self.outcomes if not outcome.passed]
+
+    @property
+    def differences(self) -> Sequence[Difference]:
+        """Where the real programs do not decide as the engine does."""
+        return self.crosscheck.differences if self.crosscheck else ()
 
 
 def report_lines(report: Report, *, quiet: bool = False) -> Iterator[str]:
@@ -56,6 +64,10 @@ def report_lines(report: Report, *, quiet: bool = False) -> Iterator[str]:
             yield from (f"      {line}" for line in difference(report, outcome))
         elif not quiet:
             yield f"ok    {outcome.case.place}  {outcome.case.title}: {word}"
+    for found in report.differences:
+        case = found.outcome.case
+        yield f"DIFF  {case.place}  {case.title}"
+        yield from (f"      {line}" for line in _disagreement(report, found))
     if report.untried:
         yield "Rules that no case exercises:"
         yield from (f"      {_rule(report, rule)}" for rule in report.untried)
@@ -75,6 +87,11 @@ def summary(report: Report) -> str:
     if report.mutants:
         noticed = report.mutants - len(report.survivors)
         text += f"; {noticed} of {report.mutants} changes noticed"
+    if report.crosscheck:
+        text += f"; {report.crosscheck.sent} decisions asked of the programs, "
+        text += f"{len(report.differences)} differ"
+        if report.crosscheck.passed_over:
+            text += f" ({report.crosscheck.passed_over} cases open no connection: not sent)"
     return text
 
 
@@ -89,6 +106,15 @@ def difference(report: Report, outcome: Outcome) -> list[str]:
     lines = [f"expected  {wanted}{because}", f"got       {got}"]
     steps = _telling(judgement)
     return lines + [line for step in steps for line in _step(report, step)]
+
+
+def _disagreement(report: Report, found: Difference) -> list[str]:
+    """What engine and programs say of one end of a case."""
+    lines = []
+    for who, decision in (("the engine", found.engine), ("the programs", found.programs)):
+        first, *others = _step(report, msgspec.structs.replace(found.step, decision=decision))
+        lines += [f"{who}: {first.strip()}", *(line[8:] for line in others)]
+    return lines
 
 
 def _telling(judgement: Judgement) -> tuple[Step, ...]:
@@ -115,23 +141,36 @@ def junit(report: Report) -> bytes:
 
     Source: https://github.com/testmoapp/junitxml
     """
+    checked = report.outcomes if report.crosscheck else ()
     suite = ElementTree.Element(
         "testsuite",
         name="cilia policy test",
-        tests=str(len(report.outcomes)),
-        failures=str(len(report.failed)),
+        tests=str(len(report.outcomes) + len(checked)),
+        failures=str(len(report.failed) + len({id(d.outcome) for d in report.differences})),
         errors="0",
     )
     for outcome in report.outcomes:
-        file, _, line = outcome.case.place.rpartition(":")
-        case = ElementTree.SubElement(
-            suite, "testcase", name=outcome.case.title, classname=file, file=file, line=line
-        )
-        if not outcome.passed:
-            lines = difference(report, outcome)
-            message = "; ".join(" ".join(each.split()) for each in lines[:2])
-            failure = ElementTree.SubElement(case, "failure", message=message)
-            failure.text = "\n".join(lines)
+        lines = [] if outcome.passed else difference(report, outcome)
+        _junit_case(suite, outcome, "", lines)
+    for outcome in checked:
+        found = [one for one in report.differences if one.outcome is outcome]
+        lines = [line for one in found for line in _disagreement(report, one)]
+        _junit_case(suite, outcome, " (programs)", lines)
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
     return bytes(ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True))
+
+
+def _junit_case(
+    suite: ElementTree.Element, outcome: Outcome, suffix: str, lines: Sequence[str]
+) -> None:
+    """Adds one test case; it failed if there are lines about it."""
+    file, _, line = outcome.case.place.rpartition(":")
+    title = outcome.case.title + suffix
+    case = ElementTree.SubElement(
+        suite, "testcase", name=title, classname=file, file=file, line=line
+    )
+    if lines:
+        message = "; ".join(" ".join(each.split()) for each in lines[:2])
+        failure = ElementTree.SubElement(case, "failure", message=message)
+        failure.text = "\n".join(lines)

@@ -1,19 +1,22 @@
 """A whole trial: files in, report out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from cilia.policy.contents import Enforcement
 from cilia.policy.sources import Context
-from cilia.policy.trial.cases import read_cases, run_cases
+from cilia.policy.trial.cases import Outcome, read_cases, run_cases
 from cilia.policy.trial.cluster import Cluster
 from cilia.policy.trial.coverage import rules_of, untried
+from cilia.policy.trial.crosscheck import Crosscheck
 from cilia.policy.trial.documents import BrokenInput, manifest_files, read_documents
 from cilia.policy.trial.manifests import read_manifests
 from cilia.policy.trial.mutation import survivors
 from cilia.policy.trial.report import Report
+
+SecondOpinion = Callable[[Cluster, Sequence[Outcome]], Crosscheck]
 
 
 class TrialSettings(msgspec.Struct, frozen=True):
@@ -24,6 +27,8 @@ class TrialSettings(msgspec.Struct, frozen=True):
     """The cluster's name."""
     mutate: bool = False
     """Whether to try mutants."""
+    second: SecondOpinion | None = None
+    """Decides the same cases again by other means, such as `kernel_trial.crosscheck`."""
 
 
 def run_trial(
@@ -52,6 +57,7 @@ def run_trial(
         sum(len(set(rules_of(policy))) for policy in policies),
         untried(policies, outcomes),
         cluster.manifests.documents,
+        crosscheck=settings.second(cluster, outcomes) if settings.second else None,
     )
     if not settings.mutate:
         return report
