@@ -1,0 +1,119 @@
+"""Who sent and who received, as numbers in columns: a party is resolved once and kept.
+
+An address may change owner; a flow keeps the owner it had. A party that is not named yet
+(its pod is younger than our knowledge) gets its name as soon as that is known.
+"""
+
+import secrets
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.hubble.events import address_text
+from cilia.hubble.ports import Names
+from cilia.model.identities import CLUSTER_FIRST, CLUSTER_LAST
+
+SIDES = ("source", "destination")
+
+
+class Party(msgspec.Struct, frozen=True):
+    """One side of a flow."""
+
+    endpoint: int
+    """Its number on this node; 0: elsewhere."""
+    identity: int
+    address: str
+    """Empty where the identity alone says who it is (the world, hosts)."""
+    namespace: str = ""
+    pod: str = ""
+    labels: tuple[str, ...] = ()
+    """Sorted, with their sources."""
+    workloads: tuple[tuple[str, str], ...] = ()
+    """Name and kind."""
+
+    @property
+    def wants_pod(self) -> bool:
+        """Whether it is a pod that has no name yet."""
+        return bool(self.address) and not self.pod
+
+
+class Parties:
+    """Numbers for parties. They grow with the pods that were seen, not with the flows."""
+
+    def __init__(self) -> None:
+        self.rows: list[Party] = []
+        """By number."""
+        self.version = 0
+        """Moves when a party comes or learns its name."""
+        self._numbers: dict[int, int] = {}
+        self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(4)]
+
+    def numbers(self, records: NDArray[np.void], side: str) -> NDArray[np.uint32]:
+        """The party of each record on one side; shape (n,). No Python per record."""
+        keys = self._keys(records, side)
+        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        known = self._numbers
+        found = [known.get(key, UNSEEN) for key in unique.tolist()]
+        for at in (at for at, number in enumerate(found) if number == UNSEEN):
+            found[at] = self._add(int(unique[at]), records[first[at]], side)
+        return np.array(found, dtype="u4")[inverse]
+
+    def join(self, names: Names) -> None:
+        """Names what can be named now; an address with a new owner becomes a new party."""
+        for key, number in list(self._numbers.items()):
+            party = self.rows[number]
+            fresh = _described(party, names)
+            if fresh == party or (party.pod and not fresh.pod):
+                continue
+            self.version += 1
+            if party.pod and fresh.pod != party.pod:
+                self._numbers[key] = len(self.rows)
+                self.rows.append(fresh)
+            else:
+                self.rows[number] = fresh
+
+    def _keys(self, records: NDArray[np.void], side: str) -> NDArray[np.uint64]:
+        """A number that stands for endpoint, identity and, for pods, address."""
+        identity = records[f"{side}_identity"].astype("u8")
+        endpoint = records[f"{side}_endpoint"].astype("u8")
+        pod = (endpoint != 0) | ((identity >= CLUSTER_FIRST) & (identity <= CLUSTER_LAST))
+        halves = address_halves(records[side])
+        one, two, three, four = self._factors
+        place = np.where(pod, halves[:, 0] * three + halves[:, 1] * four, np.uint64(0))
+        return (identity * one + endpoint * two + place).astype(np.uint64)
+
+    def _add(self, key: int, record: np.void, side: str) -> int:
+        endpoint, identity = int(record[f"{side}_endpoint"]), int(record[f"{side}_identity"])
+        pod = endpoint or CLUSTER_FIRST <= identity <= CLUSTER_LAST
+        address = address_text(bytes(record[side])) if pod else ""
+        self._numbers[key] = number = len(self.rows)
+        self.rows.append(Party(endpoint, identity, address))
+        self.version += 1
+        return number
+
+
+UNSEEN = -1
+
+
+def address_halves(addresses: NDArray[Any]) -> NDArray[np.uint64]:
+    """Addresses of 16 bytes as two numbers each: shape (n, 2)."""
+    flat = np.ascontiguousarray(addresses)
+    return flat.view(">u8").reshape(len(flat), 2).astype("u8")
+
+
+def _described(party: Party, names: Names) -> Party:
+    """The party as it is known now."""
+    known = names.endpoint(party.endpoint) if party.endpoint else None
+    pod = known.pod if known and _is_at(known.addresses, party.address) else ""
+    if not known and party.address:
+        pod = names.pod_at(party.address, party.identity)
+    namespace, _, name = pod.rpartition("/")
+    labels = tuple(sorted(names.labels(party.identity))) or party.labels
+    return msgspec.structs.replace(party, namespace=namespace, pod=name, labels=labels)
+
+
+def _is_at(addresses: tuple[str, ...], address: str) -> bool:
+    """Whether an endpoint still has the address; numbers of endpoints are given anew."""
+    return not addresses or address in addresses

@@ -1,0 +1,145 @@
+"""Flows in memory: a ring of columns, fed by batches, read by sequence number."""
+
+import secrets
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.hubble.columns import DERIVED, derived_columns
+from cilia.hubble.parties import SIDES, Parties
+
+CAPACITY = 1_000_000
+PIECE = 65_536
+"""Rows that are looked at in one go: some milliseconds for the dearest filter."""
+LOSSES = 1_024
+
+RECORDED = (
+    "source", "destination", "source_port", "destination_port", "protocol", "type", "subtype",
+    "source_identity", "destination_identity", "source_endpoint", "destination_endpoint",
+    "provenance", "length", "ifindex", "cookie", "hash", "tcp_flags", "icmp_type", "icmp_code",
+    "reason", "match", "direction", "proxy_port", "line", "file",
+)  # fmt: skip
+"""Fields of `struct event_record` that are kept as they are."""
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Records that found their ring full."""
+
+    position: int
+    """The sequence number of the first flow that was seen after it."""
+    time: int
+    """Unix time in ns."""
+    cpu: int
+    count: int
+
+
+class Rows:
+    """Some flows in a row, oldest first; columns are views, valid until the next `add`."""
+
+    def __init__(self, columns: dict[str, NDArray[Any]], first: int, place: slice) -> None:
+        self.first = first
+        """Sequence number of row 0."""
+        self._columns = columns
+        self._place = place
+
+    def __len__(self) -> int:
+        return self._place.stop - self._place.start  # type: ignore[no-any-return]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name][self._place]
+
+
+class FlowStore:
+    """The newest flows of one node.
+
+    Memory is taken as flows come, about 110 bytes each, and never beyond the capacity.
+
+    Args:
+        layout: dtype of the records that `add` takes.
+        capacity: How many flows it holds.
+    """
+
+    def __init__(self, layout: np.dtype[Any], capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
+        self.parties = Parties()
+        self.instance = secrets.token_bytes(8)
+        """Tells the flows of this store from those of its predecessors."""
+        self.total = 0
+        """Flows taken in so far: the sequence number of the next one."""
+        self.lost = 0
+        """Records that were lost before they came here."""
+        self.losses: deque[Loss] = deque(maxlen=LOSSES)
+        """The latest losses, oldest first."""
+        kinds = {name: layout[name] for name in RECORDED} | DERIVED
+        kinds |= {f"{side}_party": np.dtype("u4") for side in SIDES} | {"time": np.dtype("i8")}
+        self._columns = {name: np.empty(capacity, kind) for name, kind in kinds.items()}
+
+    @property
+    def oldest(self) -> int:
+        """The sequence number of the oldest flow that is still here."""
+        return max(0, self.total - self.capacity)
+
+    def __len__(self) -> int:
+        return self.total - self.oldest
+
+    def add(self, records: NDArray[np.void], offset_ns: int) -> None:
+        """Takes a batch in, in the order of its rows.
+
+        Args:
+            records: Shape (n,), `struct event_record`.
+            offset_ns: What makes its time Unix time.
+        """
+        if len(records) > self.capacity:  # what would be overwritten at once
+            self.total += len(records) - self.capacity
+            records = records[-self.capacity :]
+        columns = derived_columns(records) | {name: records[name] for name in RECORDED}
+        columns["time"] = records["time"].astype("i8") + offset_ns
+        for side in SIDES:
+            columns[f"{side}_party"] = self.parties.numbers(records, side)
+        start = self.total % self.capacity
+        head = min(len(records), self.capacity - start)
+        for name, values in columns.items():
+            column = self._columns[name]
+            column[start : start + head] = values[:head]
+            column[: len(records) - head] = values[head:]
+        self.total += len(records)
+
+    def report_lost(self, time_ns: int, cpu: int, count: int) -> None:
+        """Notes records that were lost now, before whatever is added next."""
+        self.lost += count
+        self.losses.append(Loss(self.total, time_ns, cpu, count))
+
+    def row(self, number: int) -> Rows:
+        """The flow with a sequence number, as one row.
+
+        Raises:
+            LookupError: It is not here any more, or not yet.
+        """
+        if not self.oldest <= number < self.total:
+            raise LookupError(f"flow {number} is not in {self.oldest} to {self.total}")
+        return next(self.pieces(number, number + 1))
+
+    def pieces(self, start: int, stop: int) -> Iterator[Rows]:
+        """The flows from `start` up to but not with `stop`, in runs of at most `PIECE`."""
+        for first, last in self._runs(start, stop):
+            yield self._rows(first, last)
+
+    def pieces_back(self, start: int, stop: int) -> Iterator[Rows]:
+        """The same runs, the newest first."""
+        for first, last in reversed(list(self._runs(start, stop))):
+            yield self._rows(first, last)
+
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        start, stop = max(start, self.oldest), min(stop, self.total)
+        while start < stop:
+            end = min(stop, start + PIECE, start - start % self.capacity + self.capacity)
+            yield start, end
+            start = end
+
+    def _rows(self, first: int, last: int) -> Rows:
+        place = first % self.capacity
+        return Rows(self._columns, first, slice(place, place + last - first))
