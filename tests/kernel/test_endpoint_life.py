@@ -1,7 +1,9 @@
 """A pod's life through the real plugin: closed, open, restarted, gone."""
 
 import asyncio
+import json
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,13 +13,14 @@ import msgspec
 import pytest
 
 from cilia.datapath import layout, loader
+from cilia.datapath.config import GATEWAY_MAC
 from cilia.datapath.maps.endpoints import EndpointMap
 from cilia.kernel import netns
 from cilia.kernel.netlink import NetlinkSocket
 from cilia.kernel.rtnetlink import delete_link, links
 from cilia.model.site import NodeSite
 from cilia.state.endpoints import EndpointState
-from kernel.node import Allowed, Node, Runtime, site_of
+from kernel.node import ROUTERS, Allowed, Node, Runtime, site_of
 
 
 @pytest.fixture
@@ -115,6 +118,26 @@ async def test_from_add_to_del(
         assert node.addresses.v4 is not None
         assert node.addresses.v4.used == 0
         assert node.loaded.maps["endpoint_addr"].count() == 0
+
+
+def neighbours(namespace: Path) -> dict[str, tuple[str, list[str]]]:
+    listing = subprocess.run(
+        ["nsenter", f"--net={namespace}", "ip", "-j", "neigh", "show", "dev", "eth0"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {row["dst"]: (row["lladdr"], row["state"]) for row in json.loads(listing.stdout)}
+
+
+async def test_a_pod_never_has_to_ask_for_its_router(
+    site: NodeSite, runtime: Runtime, pod_namespace: Callable[[str], Path]
+) -> None:
+    one = pod_namespace("one")
+    async with Node(site).running() as node:
+        node.place_pod("one", app="a")
+        await runtime.run("ADD", "one", one)
+        known = (GATEWAY_MAC, ["PERMANENT"])
+        assert neighbours(one) == {str(router): known for router in ROUTERS}
+        await runtime.run("DEL", "one", one)
 
 
 async def test_closed_until_its_policy_is_in(

@@ -9,6 +9,9 @@ from cilia.datapath import layout
 
 _V4_BITS = 96
 
+GATEWAY_MAC = "02:00:63:69:6c:61"
+"""The router's, on every pod's link."""
+
 
 class DatapathConfig(msgspec.Struct, frozen=True):
     """`struct config` of bpf/lib/config.h, in Python's forms."""
@@ -31,8 +34,8 @@ class DatapathConfig(msgspec.Struct, frozen=True):
     mtu: int = 1500
     trace_interval_s: int = 5
     """At most one trace event a connection and interval."""
-    gateway_mac: str = "02:00:63:69:6c:61"
-    """What ARP and neighbour discovery answer to pods."""
+    gateway_mac: str = GATEWAY_MAC
+    """What ARP and neighbour discovery answer to pods, and what their CNI ADD gives them."""
     events: bool = True
     """False: no trace and verdict events; drops are always sent."""
     allow_host: bool = True

@@ -1,7 +1,9 @@
 """The netlink side of a pod: veth pair, addresses, routes.
 
 The pod has its addresses alone on eth0 (/32 and /128), a route to the router on
-that link, and all else by way of the router, whose address programs answer for.
+that link, and all else by way of the router, a permanent neighbour. Programs answer for
+the router too, but asking takes an address to ask from: a pod has no link-local one, so
+its kernel could not probe a stale neighbour and would wait seconds for it to fail.
 """
 
 import hashlib
@@ -9,6 +11,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 
+from cilia.datapath.config import GATEWAY_MAC
 from cilia.endpoint.store import EndpointRecord
 from cilia.kernel import netns
 from cilia.kernel.netlink import NetlinkSocket, Request
@@ -16,6 +19,7 @@ from cilia.kernel.rtnetlink import (
     LinkRow,
     VethEnd,
     add_address,
+    add_neighbour,
     add_route,
     addresses,
     create_veth,
@@ -46,10 +50,13 @@ Routers = tuple[ipaddress.IPv4Address | None, ipaddress.IPv6Address | None]
 class PodDevices:
     """Makes and removes pods' interfaces."""
 
-    def __init__(self, namespace: str | None, routers: Routers) -> None:
+    def __init__(
+        self, namespace: str | None, routers: Routers, gateway_mac: str = GATEWAY_MAC
+    ) -> None:
         """Works in the node's namespace; None: the calling thread's."""
         self._namespace = namespace
         self._routers = routers
+        self._gateway_mac = gateway_mac
 
     def connect(self, record: EndpointRecord, close: Callable[[int], None]) -> int:
         """Makes the pair and brings both ends up; the host side's ifindex.
@@ -92,6 +99,7 @@ class PodDevices:
                 requests += [
                     add_address(index, ipaddress.ip_interface(own)),
                     add_route(ipaddress.ip_network(router), index),
+                    add_neighbour(index, router, self._gateway_mac),
                     add_route(
                         ipaddress.ip_network("0.0.0.0/0" if router.version == 4 else "::/0"),
                         index,
