@@ -188,6 +188,7 @@ def test_bad_filters_are_answered_with_an_error(tmp_path: Path) -> None:
             writer.write(b'{"types": 7}\n')
             line = await reader.readline()
             writer.close()
-        return json.loads(line)
+        answer: dict[str, object] = json.loads(line)
+        return answer
 
     assert "types" in str(asyncio.run(scene())["error"])
