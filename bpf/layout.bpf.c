@@ -2,6 +2,7 @@
 /* layout: no programs; one object whose BTF describes every shared struct and enum. */
 #include "lib/config.h"
 #include "lib/conntrack.h"
+#include "lib/denied.h"
 #include "lib/endpoint.h"
 #include "lib/event.h"
 #include "lib/fragment.h"
@@ -23,6 +24,7 @@ mention_enum(policy_direction);
 mention_enum(policy_verdict);
 mention_enum(policy_bits);
 mention_enum(conntrack_flag);
+mention_enum(denied_key);
 mention_enum(nat_direction);
 mention_enum(service_flag);
 mention_enum(backend_state);

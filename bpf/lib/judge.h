@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* judge: what an endpoint's policy says about a packet, and why. */
 #pragma once
+#include "denied.h"
 #include "emit.h"
 #include "endpoint.h"
 #include "ipcache.h"
@@ -67,6 +68,7 @@ step judge_refuse(struct packet *pkt, const struct endpoint *endpoint, enum drop
 		return VERDICT_NEXT;
 	}
 	pkt->verdict = EVENT_DROPPED;
+	denied_count(pkt->provenance, pkt->length);
 	return drop(pkt, reason);
 }
 
