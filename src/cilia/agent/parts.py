@@ -3,21 +3,21 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from cilia.agent.definitions import Definitions
+from cilia.agent.cluster import Cluster
 from cilia.agent.enforcement import Enforcement
+from cilia.agent.rule_accounting import RuleAccounting
 from cilia.agent.rule_hits import RuleHits
 from cilia.agent.settings import AgentSettings
-from cilia.agent.sources import TableSource
 from cilia.datapath.attach import Attacher
 from cilia.datapath.maps.capacity import usage
 from cilia.endpoint.service import EndpointService
 from cilia.identity import ClusterIdentities
-from cilia.identity.store import KubernetesIdentities
 from cilia.ipam import HostScope
 from cilia.ipcache import Ipcache, KernelIpcache
 from cilia.kernel.maps import Map
 from cilia.model.site import NodeSite
 from cilia.node import NodeNetwork, Nodes, PodNetworks
+from cilia.policy.contents import ALWAYS_MODE
 from cilia.policy.service import PolicyService
 from cilia.runtime.clock import Clock
 from cilia.runtime.reconciler import Reconciler
@@ -25,7 +25,6 @@ from cilia.runtime.settings import Sourced
 from cilia.service import KernelServices, Services
 from cilia.state.nodes import Node
 from cilia.state.tables import Tables
-from cilia.wire.kubernetes import KubernetesClient
 
 
 class Parts:
@@ -36,7 +35,7 @@ class Parts:
         *,
         settings: Sourced[AgentSettings],
         site: NodeSite,
-        client: KubernetesClient,
+        cluster: Cluster,
         tables: Tables,
         maps: Mapping[str, Map],
         attacher: Attacher,
@@ -52,15 +51,12 @@ class Parts:
         services: Services,
         kernel_services: KernelServices,
         nodes: Nodes,
-        definitions: Definitions,
-        sources: Sequence[TableSource[Any]],
-        store: KubernetesIdentities,
         clock: Clock,
         own: Node,
     ) -> None:
         self.settings = settings
         self.site = site
-        self.client = client
+        self.cluster = cluster
         self.tables = tables
         self.maps = maps
         self.attacher = attacher
@@ -76,12 +72,9 @@ class Parts:
         self.services = services
         self.kernel_services = kernel_services
         self.nodes = nodes
-        self.definitions = definitions
-        self.sources = sources
-        self.store = store
         self.clock = clock
         self.own = own
-        self.hits = RuleHits(clock)
+        self.accounting = RuleAccounting(maps, clock, site.state, self.fold_hits)
         self.policy_ready = False
         self.writers: Sequence[Reconciler[Any]] = ()
 
@@ -100,10 +93,13 @@ class Parts:
         self.policy_ready = True
         self.kernel_ipcache.mark_assigned()
 
-    def fold_hits(self) -> None:
-        """Books what the account of rules has observed."""
+    def fold_hits(self, hits: RuleHits) -> bool:
+        """Books what the account of rules has observed; False while policies are not known."""
+        if not self.policy_ready:
+            return False
         engine = self.policy.engine
-        self.hits.fold(engine.rules, engine.subjects.policies.keys())
+        hits.fold(engine.rules, engine.subjects.policies.keys() | {ALWAYS_MODE})
+        return True
 
     def node_names(self) -> Set[str] | None:
         """Returns the nodes that there are; None while that is not known."""

@@ -1,15 +1,19 @@
 """What the REST API says of policies as a whole: status, hits, conflicts."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cilia.agent.parts import Parts
+from cilia.agent.rule_hits import Hits
 from cilia.agent.views import rule_json
-from cilia.datapath.maps.conntrack import ConntrackMap
 from cilia.model.identities import ReservedIdentity, Scope, reserved_labels, scope_of
+from cilia.model.rules import Direction, Policy
 from cilia.policy import facts
 from cilia.policy.conflicts import Conflicts, find_conflicts
+from cilia.policy.contents import ALWAYS_MODE, closer, closers
 from cilia.policy.extents import Party, Population
+from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.resolution import World, provenance_rule
 from cilia.runtime.table import Table
 from cilia.state.policies import PolicyObject
@@ -29,8 +33,7 @@ def policy_routes(parts: Parts) -> list[Route]:
         return json_response(statuses_json(parts))
 
     async def stats(request: Request) -> Response:
-        await asyncio.to_thread(observe, parts)
-        parts.fold_hits()
+        await parts.accounting.look()
         return json_response(stats_json(parts))
 
     async def conflicts(request: Request) -> Response:
@@ -93,30 +96,38 @@ def conflicts_json(found: Conflicts, policies: Table[PolicyObject]) -> Json:
     }
 
 
-def observe(parts: Parts) -> None:
-    """Takes the connections as they are now into the account."""
-    parts.hits.observe(*ConntrackMap(parts.maps).columns())
-
-
 def stats_json(parts: Parts) -> Json:
-    """Returns what each rule has let through; what denies is not counted."""
+    """Returns what each rule has let through or denied, and what each closing has denied."""
+    hits = parts.accounting.hits
     found = []
-    for policy in sorted(parts.policy.engine.subjects.policies.values(), key=lambda p: p.key):
+    for rule in counted_rules(parts.policy.engine.subjects.policies.values()):
+        counted = hits.of(rule)
+        if rule.policy == ALWAYS_MODE and counted == Hits():
+            continue
+        found.append(
+            {
+                **rule_json(rule, parts.tables.policies),
+                "connections": counted.connections,
+                "packets": counted.packets,
+                "bytes": counted.bytes,
+                "last-hit": hits.last_hit(counted),
+            }
+        )
+    rest = {"packets": hits.rest.packets, "bytes": hits.rest.bytes}
+    return {"since": hits.since, "rules": found, "denied-unaccounted": rest}
+
+
+def counted_rules(policies: Iterable[Policy]) -> Iterator[ProvenanceRule]:
+    """Returns every rule that a verdict may name: by policy, its entries, then what it closes."""
+    for policy in sorted(policies, key=lambda policy: policy.key):
         for spec in policy.specs:
             for entry in spec.entries:
-                rule = provenance_rule(policy.key, entry, spec.log)
-                hits = parts.hits.of(rule)
-                found.append(
-                    {
-                        **rule_json(rule, parts.tables.policies),
-                        "counted": not entry.deny,
-                        "connections": hits.connections,
-                        "packets": hits.packets,
-                        "bytes": hits.bytes,
-                        "last-hit": parts.hits.last_hit(hits),
-                    }
-                )
-    return {"since": parts.hits.since, "rules": found}
+                yield provenance_rule(policy.key, entry, spec.log)
+            for direction in Direction:
+                if spec.closes[direction]:
+                    yield closer(spec, direction)
+    for direction in Direction:
+        yield closers((), direction)[0]
 
 
 def statuses_json(parts: Parts) -> list[Json]:

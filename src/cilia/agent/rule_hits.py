@@ -1,67 +1,99 @@
-"""Which rules let something through, and how much: a running account over connections.
+"""What rules let through and what they deny: a running account over kernel counters.
 
-Each look at the conntrack map adds what every connection has moved since the look before
-to the rules that it was let through by; the sweeper looks before it removes what has
-ended. What a rule denies has no connection and is not counted here.
+    conntrack map ─┐
+                   ├─ observe ─▶ by number ─ fold ─▶ by rule ─▶ file, REST
+    denied map ────┘
+
+Each look adds what every connection and every denied number has moved since the look
+before to the rules behind it; the sweeper looks before it removes what has ended. The
+kernel counts on while no agent runs, so an account that is read from its file goes on
+where it was left. What an audited endpoint lets pass is a connection of the rules that
+would have denied it.
 """
 
 import threading
 from collections.abc import Callable, Set
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from cilia.agent.counters import Baseline, Rows, connection_ids
 from cilia.model.rules import PolicyKey
 from cilia.policy.provenance import NO_PROVENANCE, ProvenanceRule
 from cilia.runtime.clock import Clock
 
-Rows = NDArray[Any]
 Rules = Callable[[int], tuple[ProvenanceRule, ...]]
 """The rules behind a provenance number."""
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
+RuleSet = tuple[ProvenanceRule, ...]
 
 
 class Hits(msgspec.Struct, frozen=True):
-    """What one rule has let through."""
+    """What one rule has let through, or denied."""
 
     connections: int = 0
+    """Let through; what is denied begins none."""
     packets: int = 0
     """Of both directions."""
     bytes: int = 0
     last_ns: int = 0
-    """CLOCK_MONOTONIC of the last packet; 0: never."""
+    """CLOCK_MONOTONIC of the last packet, before 0 if that was in an earlier boot; 0: never."""
 
     def adding(self, more: "Hits") -> "Hits":
         """The sum of both."""
+        later = max((each.last_ns for each in (self, more) if each.last_ns), default=0)
         return Hits(
             self.connections + more.connections,
             self.packets + more.packets,
             self.bytes + more.bytes,
-            max(self.last_ns, more.last_ns),
+            later,
         )
 
 
-class RuleHits:
-    """The account of one node since its agent started.
+class Account(msgspec.Struct, frozen=True):
+    """Everything that is known of the counters of one node, as its file keeps it."""
 
-    `observe` may be called by any thread, the rest by the event loop's alone.
+    since: float
+    """Seconds since the epoch."""
+    totals: dict[ProvenanceRule, Hits] = {}
+    rest: Hits = Hits()
+    """Denied, and not counted by rule: there was no room, or the rules are not known."""
+    numbers: dict[int, RuleSet] = {}
+    """The rules of the numbers that the kernel counted under at the last look."""
+    connections: Baseline = msgspec.field(default_factory=Baseline)
+    denied: Baseline = msgspec.field(default_factory=Baseline)
+
+
+class RuleHits:
+    """The account of one node.
+
+    `observe` and `observe_denied` may be called by any thread, the rest by the event loop's
+    alone.
 
     Attributes:
-        since: Seconds since the epoch.
+        account: As it was folded last, whole in itself: what its baselines have passed is in
+            its totals.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self.since = clock.now()
+    def __init__(self, clock: Clock, account: Account | None = None) -> None:
         self._clock = clock
+        self.account = account or Account(clock.now())
+        self._connections, self._denied = self.account.connections, self.account.denied
         self._lock = threading.Lock()
         self._fresh: dict[int, Hits] = {}
-        self._totals: dict[ProvenanceRule, Hits] = {}
-        self._ids = np.zeros(0, dtype=np.uint64)
-        self._counters = np.zeros((0, 2), dtype=np.uint64)
+        self._fresh_denied: dict[int, Hits] = {}
+        self._fresh_rest = Hits()
+        # Of connections, and of what is denied: until each is looked at, what was known.
+        self._counted = (set(self.account.numbers), set(self.account.numbers))
+
+    @property
+    def since(self) -> float:
+        """When the account began, in seconds since the epoch."""
+        return self.account.since
+
+    @property
+    def rest(self) -> Hits:
+        """What was denied and could not be counted by rule."""
+        return self.account.rest
 
     def observe(self, keys: Rows, values: Rows) -> None:
         """Takes in the whole conntrack map.
@@ -73,36 +105,44 @@ class RuleHits:
         ids = connection_ids(keys, values["first_seen"])
         packets, size = values["packets"].sum(axis=1), values["bytes"].sum(axis=1)
         counters = np.stack([packets, size], axis=1).astype(np.uint64)
-        seen = values["last_seen"].max(axis=1)
+        seen = values["last_seen"].max(axis=1, initial=0)
+        numbers = values["provenance"]
         with self._lock:
-            moved, is_new = self._since_before(ids, counters)
+            moved, is_new = self._connections.moved(ids, counters)
             for direction in (0, 1):
-                self._add(values["provenance"][:, direction], moved, is_new, seen)
-            order = np.argsort(ids)
-            self._ids, self._counters = ids[order], counters[order]
+                column = numbers[:, direction]
+                chosen = (column != NO_PROVENANCE) & ((moved[:, 0] > 0) | is_new)
+                found = _sums(column[chosen], is_new[chosen], moved[chosen], seen[chosen])
+                _add(self._fresh, found)
+            self._connections = Baseline(ids, counters)
+            self._counted = (set(np.unique(numbers).tolist()), self._counted[1])
 
-    def _since_before(self, ids: Rows, counters: Rows) -> tuple[Rows, Rows]:
-        """What each connection moved since the last look, and which were not there then."""
-        place = np.searchsorted(self._ids, ids)
-        inside = np.minimum(place, max(len(self._ids) - 1, 0))
-        known = self._ids[inside] == ids if len(self._ids) else np.zeros(len(ids), dtype=np.bool_)
-        before = np.zeros_like(counters)
-        before[known] = self._counters[inside[known]]
-        # Programs add while the map is read, so one counter may be read late and then early.
-        return np.where(counters >= before, counters - before, np.uint64(0)), ~known
+    def observe_denied(self, rows: Rows, rest: int) -> Rows:
+        """Takes in the whole denied map; which of its rows stood still, shape `(n,)`.
 
-    def _add(self, numbers: Rows, moved: Rows, is_new: Rows, seen: Rows) -> None:
-        chosen = (numbers != NO_PROVENANCE) & ((moved[:, 0] > 0) | is_new)
-        found, group = np.unique(numbers[chosen], return_inverse=True)
-        sums = np.zeros((len(found), 3), dtype=np.uint64)
-        last = np.zeros(len(found), dtype=np.uint64)
-        np.add.at(sums, group, np.column_stack([is_new[chosen].astype(np.uint64), moved[chosen]]))
-        np.maximum.at(last, group, seen[chosen].astype(np.uint64))
-        for number, (connections, packets, size), moment in zip(
-            found.tolist(), sums.tolist(), last.tolist(), strict=True
-        ):
-            fresh = Hits(connections, packets, size, moment)
-            self._fresh[number] = self._fresh.get(number, Hits()).adding(fresh)
+        Args:
+            rows: As `DeniedMap.read` gives them.
+            rest: The number of what found no room.
+        """
+        ids, counters = rows["number"].astype(np.uint64), rows["counters"]
+        with self._lock:
+            moved, _ = self._denied.moved(ids, counters, restarts=True)
+            still: Rows = moved[:, 0] == 0
+            chosen = ~still
+            none_new = np.zeros(int(chosen.sum()), dtype=np.bool_)
+            found = _sums(
+                rows["number"][chosen], none_new, moved[chosen], rows["last_seen"][chosen]
+            )
+            self._fresh_rest = self._fresh_rest.adding(found.pop(rest, Hits()))
+            _add(self._fresh_denied, found)
+            self._denied = Baseline(ids, counters)
+            self._counted = (self._counted[0], set(rows["number"].tolist()))
+        return still
+
+    def forget_denied(self, numbers: Rows) -> None:
+        """Takes note of rows of the denied map that are removed: they begin anew, if ever."""
+        with self._lock:
+            self._denied = self._denied.without(numbers.astype(np.uint64))
 
     def fold(self, rules: Rules, policies: Set[PolicyKey]) -> None:
         """Books what was observed under its rules, and forgets those of policies now gone.
@@ -111,14 +151,31 @@ class RuleHits:
         """
         with self._lock:
             fresh, self._fresh = self._fresh, {}
-        for number, hits in fresh.items():
-            for rule in rules(number):
-                self._totals[rule] = self._totals.get(rule, Hits()).adding(hits)
-        self._totals = {r: hits for r, hits in self._totals.items() if r.policy in policies}
+            denied, self._fresh_denied = self._fresh_denied, {}
+            rest, self._fresh_rest = self._fresh_rest, Hits()
+            counted = self._counted[0] | self._counted[1]
+            # Before another look comes in: what these have passed is in what was taken.
+            connections, held = self._connections, self._denied
+        account = self.account
+        # Connections outlive the agent that judged them, and what its numbers meant.
+        numbers = {
+            number: found
+            for number in counted | fresh.keys() | denied.keys()
+            if (found := rules(number) or account.numbers.get(number, ()))
+        }
+        for number in denied.keys() - numbers.keys():
+            rest = rest.adding(denied.pop(number))
+        totals = dict(account.totals)
+        for number, hits in (*fresh.items(), *denied.items()):
+            for rule in numbers.get(number, ()):
+                totals[rule] = totals.get(rule, Hits()).adding(hits)
+        kept = {rule: hits for rule, hits in totals.items() if rule.policy in policies}
+        all_rest = account.rest.adding(rest)
+        self.account = Account(account.since, kept, all_rest, numbers, connections, held)
 
     def of(self, rule: ProvenanceRule) -> Hits:
-        """What one rule has let through."""
-        return self._totals.get(rule, Hits())
+        """What one rule has let through, or denied."""
+        return self.account.totals.get(rule, Hits())
 
     def last_hit(self, hits: Hits) -> float | None:
         """When that was, in seconds since the epoch; None: never."""
@@ -128,15 +185,17 @@ class RuleHits:
         return round(self._clock.now() - max(ago, 0.0), 3)
 
 
-def connection_ids(keys: Rows, first_seen: Rows) -> NDArray[np.uint64]:
-    """A number for each connection; another connection between the same ports has another.
+def _sums(numbers: Rows, is_new: Rows, moved: Rows, seen: Rows) -> dict[int, Hits]:
+    """What moved, by number; all of shape `(n,)`, `moved` of `(n, 2)`."""
+    found, group = np.unique(numbers, return_inverse=True)
+    sums = np.zeros((len(found), 3), dtype=np.uint64)
+    last = np.zeros(len(found), dtype=np.uint64)
+    np.add.at(sums, group, np.column_stack([is_new.astype(np.uint64), moved]))
+    np.maximum.at(last, group, seen.astype(np.uint64))
+    rows = zip(found.tolist(), sums.tolist(), last.tolist(), strict=True)
+    return {number: Hits(new, packets, size, at) for number, (new, packets, size), at in rows}
 
-    Shape `(n,)`. Of 64 bits, so that two of a million hardly ever share one.
-    """
-    words = np.ascontiguousarray(keys).view(np.uint64).reshape(len(keys), keys.dtype.itemsize // 8)
-    mixed = first_seen.astype(np.uint64)
-    for column in words.T:
-        mixed = (mixed ^ column) * _MIX
-        mixed ^= mixed >> _HALF
-    result: NDArray[np.uint64] = mixed
-    return result
+
+def _add(to: dict[int, Hits], more: dict[int, Hits]) -> None:
+    for number, hits in more.items():
+        to[number] = to.get(number, Hits()).adding(hits)

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from cilia.agent.rule_hits import RuleHits
-from cilia.datapath.maps.conntrack import ConntrackMap
+from cilia.agent.rule_accounting import RuleAccounting
 from cilia.datapath.maps.nat import NatMap
 from cilia.kernel.maps import Map
 from cilia.model.errors import CiliaError
@@ -21,8 +20,7 @@ class ConnectionSweeper:
         interval_s: Between two sweeps.
         longest_s: The longest that an idle connection is remembered: its mapping must
             outlive it.
-        hits: The account of what rules let through.
-        fold: Books what the account has observed.
+        accounting: Sees connections before they are removed.
     """
 
     name = "connection sweeper"
@@ -34,16 +32,13 @@ class ConnectionSweeper:
         *,
         interval_s: float,
         longest_s: int,
-        hits: RuleHits,
-        fold: Callable[[], None],
+        accounting: RuleAccounting,
     ) -> None:
-        self._conntrack = ConntrackMap(maps)
         self._nat = NatMap(maps)
         self._clock = clock
         self._interval_s = interval_s
         self._longest_s = longest_s
-        self._hits = hits
-        self._fold = fold
+        self._accounting = accounting
 
     async def run(self, ready: asyncio.Event) -> None:
         """Sweeps until cancelled."""
@@ -51,10 +46,7 @@ class ConnectionSweeper:
         while True:
             await self._clock.sleep(self._interval_s)
             try:
-                connections = await asyncio.to_thread(
-                    self._conntrack.sweep, seen=self._hits.observe
-                )
-                self._fold()
+                connections = await self._accounting.sweep()
                 mappings = await asyncio.to_thread(self._nat.sweep, self._longest_s + 60)
             except CiliaError as error:
                 log.error("connections not swept", extra={"error": str(error)})

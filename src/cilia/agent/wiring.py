@@ -1,6 +1,6 @@
 """The whole agent: which rooms there are, who is handed what, what starts on what.
 
-    API server ─► sources ─► tables ─► identity, endpoint, policy, ipcache, service, node
+    cluster ─► sources ─► tables ─► identity, endpoint, policy, ipcache, service, node
                                           └────────► kernel maps, links, routes
 
 Read it from top to bottom: the network, the datapath, the rooms, the layers.
@@ -9,20 +9,18 @@ Read it from top to bottom: the network, the datapath, the rooms, the layers.
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
+from cilia.agent.alone import LoneNode
 from cilia.agent.api import routes
-from cilia.agent.definitions import Definitions
-from cilia.agent.endpoint_objects import EndpointObjects
+from cilia.agent.cluster import Cluster
 from cilia.agent.enforcement import Enforcement
+from cilia.agent.kubernetes import KubernetesCluster
 from cilia.agent.parts import Parts
-from cilia.agent.policy_objects import PolicyObjects
 from cilia.agent.settings import AgentSettings
-from cilia.agent.sources import table_sources
-from cilia.agent.startup import find_pod_networks
 from cilia.agent.upkeep import ConnectionSweeper
 from cilia.cni.install import install
 from cilia.datapath import loader
@@ -41,7 +39,6 @@ from cilia.endpoint.store import EndpointStore
 from cilia.identity import ClusterIdentities, LocalIdentities
 from cilia.identity.collection import IdentityCollector
 from cilia.identity.local import node_identities
-from cilia.identity.store import KubernetesIdentities
 from cilia.ipam import HostScope
 from cilia.ipcache import Ipcache, KernelIpcache
 from cilia.ipcache.nodes import NodeIdentities
@@ -49,7 +46,7 @@ from cilia.kernel.netlink import NetlinkSocket
 from cilia.model.label_filter import LabelFilter
 from cilia.model.site import NodeSite
 from cilia.node import NodeNetwork, Nodes, PodNetworks, find_network, set_up_network
-from cilia.node.service import OwnNode, PeerRoutes, cilium_node
+from cilia.node.service import PeerRoutes
 from cilia.policy.contents import Enforcement as EnforcementMode
 from cilia.policy.directory import PolicyDirectory
 from cilia.policy.prefix_table import Worlds
@@ -57,7 +54,6 @@ from cilia.policy.service import PolicyService
 from cilia.policy.settings import PolicySettings
 from cilia.policy.sync import PolicySync
 from cilia.runtime.clock import SystemClock
-from cilia.runtime.reconciler import Reconciler
 from cilia.runtime.services import Service, serve
 from cilia.runtime.settings import Sourced
 from cilia.service import KernelServices, Services
@@ -72,13 +68,9 @@ log = logging.getLogger(__name__)
 async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
     """Runs the agent of one node until cancelled."""
     settings = sourced.values
-    client = (
-        KubernetesClient.from_kubeconfig(Path(settings.kubeconfig))
-        if settings.kubeconfig
-        else KubernetesClient.from_cluster(os.environ)
-    )
-    async with client:
-        pods = await find_pod_networks(client, settings, site)
+    cluster = choose_cluster(settings, site, os.environ)
+    async with cluster:
+        pods = await cluster.pod_networks(site)
         with NetlinkSocket(site.netns) as connection:
             network = find_network(connection, settings.device, settings.mtu)
             set_up_network(connection, network, pods.networks, site.netns)
@@ -90,8 +82,20 @@ async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
                 *host_plan(network.host.index, network.device, network.ifindex),
                 *cgroup_plan(site.cgroup),
             )
-            parts = make_parts(sourced, site, client, pods, network, loaded, attacher, connection)
+            parts = make_parts(sourced, site, cluster, pods, network, loaded, attacher, connection)
             await serve(*layers(parts))
+
+
+def choose_cluster(
+    settings: AgentSettings, site: NodeSite, environment: Mapping[str, str]
+) -> Cluster:
+    """Returns who tells this node: an API server, or nobody when there is only a folder."""
+    if settings.kubeconfig:
+        client = KubernetesClient.from_kubeconfig(Path(settings.kubeconfig))
+        return KubernetesCluster(client, settings)
+    if settings.static_cnp_path and "KUBERNETES_SERVICE_HOST" not in environment:
+        return LoneNode(settings, site.state)
+    return KubernetesCluster(KubernetesClient.from_cluster(environment), settings)
 
 
 def datapath_config(
@@ -140,7 +144,7 @@ def cluster_networks(
 def make_parts(
     sourced: Sourced[AgentSettings],
     site: NodeSite,
-    client: KubernetesClient,
+    cluster: Cluster,
     pods: PodNetworks,
     network: NodeNetwork,
     loaded: Loaded,
@@ -151,8 +155,7 @@ def make_parts(
     settings, tables, clock = sourced.values, Tables(), SystemClock()
     own = own_row(site.name, network, pods)
     tables.nodes.upsert(own)
-    store = KubernetesIdentities(client)
-    identities = ClusterIdentities(store, tables.identities.claim("identity"))
+    identities = ClusterIdentities(cluster.identities, tables.identities.claim("identity"))
     addresses = HostScope(pods.networks)
     kernel_ipcache = KernelIpcache(IpcacheMap(loaded.maps), tables.ipcache.claim("ipcache"))
     ipcache = Ipcache(
@@ -201,7 +204,7 @@ def make_parts(
     parts = Parts(
         settings=sourced,
         site=site,
-        client=client,
+        cluster=cluster,
         tables=tables,
         maps=loaded.maps,
         attacher=attacher,
@@ -217,13 +220,10 @@ def make_parts(
         services=Services(tables, kernel_services),
         kernel_services=kernel_services,
         nodes=nodes,
-        definitions=Definitions(client),
-        sources=table_sources(client, tables, own),
-        store=store,
         clock=clock,
         own=own,
     )
-    parts.writers = writers(parts)
+    parts.writers = cluster.writers(tables, own, parts.node_names)
     return parts
 
 
@@ -247,25 +247,14 @@ def own_row(name: str, network: NodeNetwork, pods: PodNetworks) -> Node:
     return Node(name, (*main, *others), pods.texts, internal=routers, source="local")
 
 
-def writers(parts: Parts) -> tuple[Reconciler[Any], ...]:
-    """Returns what writes our tables into objects of the API server."""
-    tables, client = parts.tables, parts.client
-    endpoint_objects = EndpointObjects(client, parts.own.addresses[0])
-    policy_objects = PolicyObjects(client, parts.site.name, parts.node_names)
-    return (
-        Reconciler("CiliumEndpoint objects", tables.endpoints, endpoint_objects),
-        Reconciler("policy status", tables.policy_enforcements, policy_objects),
-    )
-
-
 def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
     """Returns what runs, in the order in which it starts; it stops the other way round.
 
     Nothing waits here for the API server: what needs it catches up when it is there.
     """
-    settings = parts.settings.values
+    settings, cluster = parts.settings.values, parts.cluster
     collector = IdentityCollector(
-        parts.store,
+        cluster.identities,
         parts.clock,
         stored=lambda: parts.identities.stored.values(),
         used=parts.used_identities,
@@ -278,18 +267,12 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         parts.clock,
         interval_s=settings.conntrack_gc_interval_s,
         longest_s=max(settings.ct_tcp_established_s, settings.ct_any_s),
-        hits=parts.hits,
-        fold=parts.fold_hits,
-    )
-    own_node = OwnNode(
-        parts.client,
-        cilium_node(parts.site.name, parts.network, parts.pods.texts, parts.own.internal),
+        accounting=parts.accounting,
     )
     speakers: tuple[Service, ...] = (
         parts.identities,
-        *parts.sources,
+        *cluster.sources(parts.tables, parts.own, parts.network),
         *parts.writers,
-        own_node,
     )
     socket = UnixServer(parts.site.agent_socket, routes(parts, CniHandler(parts.endpoints, parts)))
 
@@ -300,7 +283,7 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
 
     return (
         (parts.endpoints, *policy_files(parts)),
-        (Stack("API server", (parts.definitions,), speakers),),
+        (Stack(cluster.name, cluster.first, speakers),),
         (parts.ipcache, parts.services, parts.nodes),
         (
             Noted(parts.policy, parts.note_policy),

@@ -35,6 +35,10 @@ class Enforcement(StrEnum):
     """Not even then."""
 
 
+ALWAYS_MODE = PolicyKey("EnforcementMode", "", Enforcement.ALWAYS.value)
+"""Stands for the policy that closes what no policy closes."""
+
+
 class Rulebook(msgspec.Struct, frozen=True):
     """Everything that selects an endpoint."""
 
@@ -101,10 +105,10 @@ def _base_row(
 
 def closers(specs: Sequence[Spec], direction: Direction) -> list[ProvenanceRule]:
     """What closed a direction: the specs that did, or else the enforcement mode."""
-    found = [
-        ProvenanceRule(spec.policy, spec.path, -1, direction, "default-deny", spec.log)
-        for spec in specs
-        if spec.closes[direction]
-    ]
-    mode = PolicyKey("EnforcementMode", "", Enforcement.ALWAYS.value)
-    return found or [ProvenanceRule(mode, "", -1, direction, "default-deny")]
+    found = [closer(spec, direction) for spec in specs if spec.closes[direction]]
+    return found or [ProvenanceRule(ALWAYS_MODE, "", -1, direction, "default-deny")]
+
+
+def closer(spec: Spec, direction: Direction) -> ProvenanceRule:
+    """How a default deny names a spec that closes a direction."""
+    return ProvenanceRule(spec.policy, spec.path, -1, direction, "default-deny", spec.log)

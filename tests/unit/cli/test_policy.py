@@ -32,7 +32,8 @@ REFUSED = {**STATUS, "name": "q", "valid": False, "error": "spec: is wrong", "en
 def rule(**facts: Any) -> dict[str, Any]:
     found = {"kind": "CiliumNetworkPolicy", "namespace": "shop", "name": "p"}
     hit = {"connections": 3, "packets": 30, "bytes": 3000, "last-hit": 1.0}
-    return {**found, "path": "spec.ingress[0]", "verdict": "allow", "counted": True, **hit, **facts}
+    which = {"path": "spec.ingress[0]", "direction": "ingress", "verdict": "allow"}
+    return {**found, **which, **hit, **facts}
 
 
 STATS = {
@@ -40,8 +41,10 @@ STATS = {
     "rules": [
         rule(),
         rule(path="spec.ingress[1]", **{"last-hit": None}),
-        rule(path="spec.ingressDeny[0]", verdict="deny", counted=False, **{"last-hit": None}),
+        rule(path="spec.ingressDeny[0]", verdict="deny", connections=0),
+        rule(path="spec", verdict="default-deny", connections=0, **{"last-hit": None}),
     ],
+    "denied-unaccounted": {"packets": 4, "bytes": 400},
 }
 CONFLICTS = {
     "rules": 2,
@@ -94,13 +97,13 @@ def test_list_wide_marks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "shop/db (not" not in output.split("q ")[0]
 
 
-def test_stats_tell_unused_rules_from_those_that_are_not_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_stats_count_what_rules_allow_and_deny(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = run(monkeypatch, "stats").output.splitlines()
-    assert lines[1].split()[4:7] == ["3", "30", "3000"]
+    assert lines[1].split()[3:8] == ["ingress", "allow", "3", "30", "3000"]
     assert lines[2].split()[-1] == "never"
-    assert lines[3].rstrip().endswith("not counted")
+    assert lines[3].split()[3:8] == ["ingress", "deny", "-", "30", "3000"]
+    assert lines[4].split()[2:5] == ["spec", "ingress", "default-deny"]
+    assert lines[-1].startswith("4 more packets were denied")
     unused = json.loads(run(monkeypatch, "stats", "--unused", "-o", "json").output)
     assert [each["path"] for each in unused["rules"]] == ["spec.ingress[1]"]
 

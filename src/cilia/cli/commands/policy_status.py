@@ -16,6 +16,7 @@ STATS = (
     "KIND",
     "POLICY",
     "RULE",
+    "DIRECTION",
     "VERDICT",
     "CONNECTIONS",
     "PACKETS",
@@ -65,33 +66,36 @@ def messages(row: Json) -> list[str]:
 
 
 @click.command("stats")
-@click.option("--unused", is_flag=True, help="only rules that have let nothing through")
+@click.option("--unused", is_flag=True, help="only rules that nothing has met")
 @output_option
 def stats(unused: bool, output: str) -> None:
-    """Show what each rule has let through on this node since its agent started.
+    """Show what each rule has let through, and what it has denied, on this node.
 
-    Rules that deny are not counted: `cilia monitor --type drop` shows what they stop.
+    allow: connections, and packets both ways. deny: packets that were dropped. default-deny:
+    packets that were dropped because the policy closes the direction and no rule allows them;
+    where several policies close it, each counts them. Counts outlive the agent.
     """
     answer = agent().get("/v1/policy/stats")
     rules = [rule for rule in answer["rules"] if not unused or is_unused(rule)]
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(answer["since"]))
     cells = [stats_cells(rule, time.time()) for rule in rules]
     text = f"{table(STATS, cells)}\nCounted since {since}"
-    emit({"since": answer["since"], "rules": rules}, output, text)
+    if lost := answer["denied-unaccounted"]["packets"]:
+        text += f"\n{lost} more packets were denied under rules that are not known any more"
+    emit({**answer, "rules": rules}, output, text)
 
 
 def is_unused(rule: Json) -> bool:
-    """True if a rule that is counted has let nothing through."""
-    return rule["counted"] and rule["last-hit"] is None
+    """True if nothing has met a rule; a direction that is closed in vain is none."""
+    return rule["verdict"] != "default-deny" and rule["last-hit"] is None
 
 
 def stats_cells(rule: Json, now: float) -> list[Cell]:
     """One rule as a line."""
     name = f"{rule['namespace']}/{rule['name']}" if rule["namespace"] else rule["name"]
-    cells: list[Cell] = [rule["kind"], name, rule["path"], rule["verdict"]]
-    if not rule["counted"]:
-        return [*cells, "-", "-", "-", "not counted", rule.get("place", "")]
-    counts = [str(rule[what]) for what in ("connections", "packets", "bytes")]
+    cells: list[Cell] = [rule["kind"], name, rule["path"] or "-", rule["direction"]]
+    begun = str(rule["connections"]) if rule["verdict"] == "allow" or rule["connections"] else "-"
+    counts = [rule["verdict"], begun, str(rule["packets"]), str(rule["bytes"])]
     return [*cells, *counts, ago(rule["last-hit"], now), rule.get("place", "")]
 
 

@@ -1,0 +1,80 @@
+"""Looks at the kernel's counters of rules, one look at a time, and keeps the account."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cilia.agent.counters import Rows
+from cilia.agent.hits_file import HitsFile
+from cilia.agent.rule_hits import RuleHits
+from cilia.datapath.maps.conntrack import ConntrackMap
+from cilia.datapath.maps.denied import DeniedMap
+from cilia.kernel.maps import Map
+from cilia.model.errors import CiliaError
+from cilia.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+FILE = "rule_hits.msgpack"
+
+
+class RuleAccounting:
+    """The account of a node's rules, from counters to file.
+
+    Args:
+        maps: Of the kernel.
+        clock: Tells the time.
+        state: The node's state folder.
+        fold: Books what has been observed, if it can be booked now.
+
+    Attributes:
+        hits: The account.
+    """
+
+    def __init__(
+        self,
+        maps: Mapping[str, Map],
+        clock: Clock,
+        state: Path,
+        fold: Callable[[RuleHits], bool],
+    ) -> None:
+        self._conntrack = ConntrackMap(maps)
+        self._denied = DeniedMap(maps)
+        self._file = HitsFile(state / FILE, clock)
+        self._fold = fold
+        # A look that began earlier must not be taken in later: its counters would seem to fall.
+        self._turn = asyncio.Lock()
+        self.hits = RuleHits(clock, self._file.read())
+
+    async def look(self) -> None:
+        """Takes in the counters as they are now."""
+        async with self._turn:
+            await asyncio.to_thread(self._look)
+            self._fold(self.hits)
+
+    async def sweep(self) -> int:
+        """The same, then removes connections that have expired and keeps the account; how many.
+
+        An agent that is killed in here loses the last interval of the connections removed.
+        """
+        async with self._turn:
+            removed = await asyncio.to_thread(self._conntrack.sweep, seen=self._observe)
+            if self._fold(self.hits):
+                await asyncio.to_thread(self._write)
+        return removed
+
+    def _look(self) -> None:
+        self._observe(*self._conntrack.columns())
+
+    def _observe(self, keys: Rows, values: Rows) -> None:
+        self.hits.observe(keys, values)
+        rows = self._denied.read()
+        still = self.hits.observe_denied(rows, self._denied.rest)
+        self.hits.forget_denied(self._denied.make_room(rows, still))
+
+    def _write(self) -> None:
+        try:
+            self._file.write(self.hits.account)
+        except CiliaError as error:
+            log.warning("counts of rules not kept", extra={"error": str(error)})
