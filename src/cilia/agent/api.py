@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cilia.agent import kernel_views, views
+from cilia.agent.endpoint_config import EndpointConfig, configure
 from cilia.agent.health import status_response
 from cilia.agent.parts import Parts
 from cilia.agent.policy_views import policy_routes
@@ -29,6 +30,7 @@ from cilia.wire.unixhttp import (
     json_response,
     parse_number,
     query_number,
+    read_body,
 )
 
 Route = tuple[str, str, Handler]
@@ -64,6 +66,8 @@ def routes(parts: Parts, cni: CniHandler) -> list[Route]:
         ("GET", "/v1/config", api.config),
         ("GET", "/v1/endpoint", api.endpoints),
         ("GET", "/v1/endpoint/{id}", api.endpoint),
+        ("GET", "/v1/endpoint/{id}/config", api.endpoint_config),
+        ("PATCH", "/v1/endpoint/{id}/config", api.configure_endpoint),
         ("GET", "/v1/endpoint/{id}/log", api.endpoint_log),
         ("GET", "/v1/endpoint/{id}/healthz", api.endpoint_health),
         ("GET", "/v1/identity/{id}", api.identity),
@@ -139,6 +143,14 @@ class _Api:
 
     async def endpoint(self, request: Request) -> Response:
         return json_response(views.endpoint_json(self._parts, self._endpoint(request)))
+
+    async def endpoint_config(self, request: Request) -> Response:
+        row = self._endpoint(request)
+        return json_response(configure(self._parts, row, EndpointConfig()))
+
+    async def configure_endpoint(self, request: Request) -> Response:
+        chosen = await read_body(request, EndpointConfig)
+        return json_response(configure(self._parts, self._endpoint(request), chosen))
 
     async def endpoint_log(self, request: Request) -> Response:
         return json_response(self._parts.endpoints.journal.of(self._endpoint(request).id))

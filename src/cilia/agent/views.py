@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from cilia.agent.endpoint_config import config_json
 from cilia.agent.parts import Parts
 from cilia.agent.rule_places import rule_place
 from cilia.model.identities import ReservedIdentity, prefix_labels
@@ -51,7 +52,9 @@ def endpoint_json(parts: Parts, row: EndpointRow) -> Json:
                 "container-interface-name": "eth0",
             },
             "policy": {"realized": policy, "spec": {**policy, "policy-revision": _wanted(parts)}},
-            "realized": {"options": {}},
+            "realized": config_json(row, node_audits=parts.settings.values.policy_audit_mode)[
+                "realized"
+            ],
             "log": [msgspec.to_builtins(last)] if last else [],
             "controllers": [],
             "state": str(row.state),

@@ -3,6 +3,7 @@
 The observer sends one JSON object an event; names are joined there.
 """
 
+import json
 from typing import Any
 
 import click
@@ -60,9 +61,19 @@ def because(event: Json) -> str:
         f"{p['kind']} {p['namespace'] + '/' if p.get('namespace') else ''}{p['name']}"
         + (f" {p['path']}" if p.get("path") else "")
         + written(p)
+        + noted(p)
         for p in policies
     )
     return f" | {event.get('because', 'by')} {text}"
+
+
+def noted(rule: Json) -> str:
+    """The text that a policy wants on its events, quoted, for it may be any text at all.
+
+    >>> noted({"log": "see\\nrunbook"})
+    ' log "see\\\\nrunbook"'
+    """
+    return f" log {json.dumps(rule['log'])}" if rule.get("log") else ""
 
 
 def written(rule: Json) -> str:

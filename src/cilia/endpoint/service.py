@@ -172,6 +172,25 @@ class EndpointService:
             self._opened.setdefault(number, asyncio.Event()).set()
         self._table.upsert(*rows.values())
 
+    def set_audit(self, number: int, *, audit: bool) -> None:
+        """Chooses whether an endpoint is in audit mode, until it is chosen anew or deleted.
+
+        Raises:
+            NotFound: There is no such endpoint, or it is being deleted.
+            CiliaError: The choice could not be stored; all is as it was.
+        """
+        row = self._table.get(number)
+        if row is None or row.state is EndpointState.DISCONNECTING:
+            raise NotFound(f"endpoint {number}: not on this node; see `cilia endpoint list`")
+        record = msgspec.structs.replace(self.records[number], audit=audit)
+        try:
+            self._plumbing.store.save(record)
+        except OSError as error:
+            raise CiliaError(f"endpoint {number}: audit mode not stored: {error}") from error
+        self.records[number] = record
+        self._note(number, row.state, f"audit mode {'on' if audit else 'off'}")
+        self._table.upsert(msgspec.structs.replace(row, audit_wanted=audit))
+
     # Restart
 
     async def restore(self) -> None:
@@ -213,6 +232,7 @@ class EndpointService:
             v4=str(pair.v4) if pair.v4 else None,
             v6=str(pair.v6) if pair.v6 else None,
             mtu=self._settings.mtu,
+            given_labels=request.labels,
         )
         self.records[number] = record
         loop = asyncio.get_running_loop()
@@ -340,6 +360,8 @@ def _row(record: EndpointRecord) -> EndpointRow:
         state=EndpointState.WAITING_FOR_IDENTITY,
         identity=record.identity,
         labels=record.labels,
+        given_labels=record.given_labels,
+        audit_wanted=record.audit,
     )
 
 

@@ -35,6 +35,10 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     """Of the host-side interface; 0: ADD did not finish."""
     identity: int | None = None
     labels: tuple[str, ...] = ()
+    given_labels: tuple[tuple[str, str], ...] = ()
+    """As the container runtime gave them at ADD."""
+    audit: bool = False
+    """Audit mode was chosen for it."""
 
 
 class EndpointStore:

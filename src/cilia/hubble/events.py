@@ -118,7 +118,11 @@ def _decision(record: np.void, names: Names) -> Json:
         or (kind == POLICY_VERDICT and record["verdict"] == 2 and match == 0)
         or any(ref.verdict == "default-deny" for ref in policies)
     )
-    denied = (kind == DROP and subtype == POLICY_DENY) or record["verdict"] == 2
+    denied = (
+        (kind == DROP and subtype == POLICY_DENY)
+        or record["verdict"] == 2
+        or any(ref.verdict == "deny" for ref in policies)
+    )
     word = "closed by" if closed else "denied by" if denied else "allowed by"
     return {"because": word, "policies": [_policy(ref) for ref in policies]}
 

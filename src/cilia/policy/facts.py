@@ -33,11 +33,11 @@ def endpoint_of(row: EndpointRow, *, audit: bool = False) -> Endpoint | None:
 
     Args:
         row: The endpoint.
-        audit: Every endpoint of this node is in audit mode, whatever its own row says.
+        audit: Every endpoint of this node is in audit mode, whatever was chosen for it.
     """
     if row.identity is None:
         return None
-    return Endpoint(row.identity, named_ports(row.named_ports), row.audit or audit)
+    return Endpoint(row.identity, named_ports(row.named_ports), row.audit_wanted or audit)
 
 
 def identity_ports(tables: Tables, identity: int) -> NamedPorts:

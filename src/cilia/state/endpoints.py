@@ -51,6 +51,11 @@ class EndpointRow(msgspec.Struct, frozen=True):
     ingress_enforced: bool = False
     egress_enforced: bool = False
     audit: bool = False
+    """Its row in the kernel is in audit mode."""
+    audit_wanted: bool = False
+    """Audit mode was chosen for it; the node may choose it for all besides."""
+    given_labels: tuple[tuple[str, str], ...] = ()
+    """The pod's labels as the container runtime gave them at ADD; they count without Kubernetes."""
 
 
 def table() -> Table[EndpointRow]:

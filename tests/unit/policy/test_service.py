@@ -4,6 +4,7 @@ import asyncio
 import json
 from ipaddress import ip_network
 
+import msgspec
 import pytest
 
 from cilia.model.prefixes import prefix_key
@@ -108,6 +109,26 @@ def test_a_node_in_audit_mode_has_all_its_endpoints_in_it(tmp_path):
             agent.sync_all()
             await agent.until(lambda: len(agent.endpoints.rows) == 2)
             assert all(row.audit for row in agent.endpoints.rows.values())
+
+        await running(agent, scenario)
+
+    asyncio.run(main())
+
+
+def test_an_endpoint_in_audit_mode_leaves_it_when_it_is_told_to(tmp_path):
+    async def main():
+        agent = Agent(tmp_path)
+        chosen = msgspec.structs.replace(endpoint(1, 1000), audit_wanted=True)
+
+        async def scenario():
+            agent.sync_all()
+            agent.tables.endpoints.upsert(chosen)
+            await agent.until(
+                lambda: [row.audit for row in agent.endpoints.rows.values()] == [True, False]
+            )
+            # What the kernel holds is no choice.
+            agent.tables.endpoints.upsert(msgspec.structs.replace(endpoint(1, 1000), audit=True))
+            await agent.until(lambda: not any(row.audit for row in agent.endpoints.rows.values()))
 
         await running(agent, scenario)
 

@@ -122,3 +122,34 @@ def log(name: str, output: str) -> None:
         for entry in entries
     ]
     emit(entries, output, table(("Timestamp", "Status", "State", "Message"), rows))
+
+
+@endpoint.command("config")
+@click.argument("name", metavar="ID")
+@click.argument("options", metavar="[OPTION=VALUE]...", nargs=-1)
+@output_option
+def config(name: str, options: tuple[str, ...], output: str) -> None:
+    """Show what is chosen for an endpoint, or choose: PolicyAuditMode=Enabled|Disabled.
+
+    In audit mode, what policy would drop passes and is reported; the choice outlives restarts.
+    """
+    path = f"/v1/endpoint/{quote(name, safe=':')}/config"
+    if not options:
+        answer = agent().get(path)
+    else:
+        answer = agent().patch(path, {"options": dict(map(option, options))})
+    held = answer["realized"]["options"]
+    lines = [f"{key:<34}: {value}" for key, value in sorted(held.items())]
+    emit(answer, output, "\n".join(lines))
+
+
+def option(text: str) -> tuple[str, str]:
+    """An option and its value.
+
+    >>> option("PolicyAuditMode=Enabled")
+    ('PolicyAuditMode', 'Enabled')
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text!r} has no value; write PolicyAuditMode=Enabled")
+    return name, value
