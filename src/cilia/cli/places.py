@@ -64,3 +64,8 @@ class Place:
     def monitor_socket(self) -> Path:
         """The observer's event socket, beside the agent's."""
         return self.agent_socket.with_name("monitor.sock")
+
+    @property
+    def hubble_socket(self) -> Path:
+        """The observer's gRPC socket, beside them."""
+        return self.agent_socket.with_name("hubble.sock")

@@ -11,6 +11,7 @@ COMMANDS = {
         ("bpf", "bpf", "bpf"),
         ("config", "config", "config"),
         ("endpoint", "endpoint", "endpoint"),
+        ("hubble", "hubble", "hubble"),
         ("identity", "identity", "identity"),
         ("ip", "ip", "ip"),
         ("map", "map", "map_"),

@@ -4,35 +4,13 @@ Source: https://docs.cilium.io/en/stable/gettingstarted/terminology/#identity
 """
 
 import hashlib
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cilia.model.labels import LabelSet, Network, cidr_label, label_set
-
-
-class ReservedIdentity(IntEnum):
-    """The identities that are the same everywhere."""
-
-    UNKNOWN = 0
-    HOST = 1
-    WORLD = 2
-    UNMANAGED = 3
-    HEALTH = 4
-    INIT = 5
-    REMOTE_NODE = 6
-    KUBE_APISERVER = 7
-    INGRESS = 8
-    WORLD_IPV4 = 9
-    WORLD_IPV6 = 10
-    OVERLAY_TO_ENCRYPT = 11
-
-    @property
-    def label_name(self) -> str:
-        """The name as labels and entities write it: `remote-node`."""
-        return self.name.lower().replace("_", "-")
-
+from cilia.model.reserved import ReservedIdentity as ReservedIdentity
 
 WORLDS = (ReservedIdentity.WORLD, ReservedIdentity.WORLD_IPV4, ReservedIdentity.WORLD_IPV6)
 

@@ -1,0 +1,209 @@
+"""Speaks gRPC to an observer or a relay: the one place of the client that does."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import Message
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from cilia.cli.errors import ClientError
+from cilia.hubble.proto.flow.flow_pb2 import FlowFilter
+from cilia.hubble.proto.observer import observer_pb2
+from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
+from cilia.hubble.proto.peer.peer_pb2 import ChangeNotification, NotifyRequest
+from cilia.hubble.proto.peer.peer_pb2_grpc import PeerStub
+
+Json = Any
+
+NS = 1_000_000_000
+HEALTH = "/grpc.health.v1.Health/Check"
+SERVICE = "hubble.server.Observer"
+"""The name under which the health service knows the observer."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where the server is and how it is spoken to."""
+
+    address: str
+    """`host:port`, `tls://host:port` or `unix:///path`."""
+    tls: bool = False
+    ca_files: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+    server_name: str = ""
+    user: str = ""
+    password: str = ""
+    dial_s: float = 5.0
+    request_s: float = 12.0
+
+
+class Observer:
+    """A connection; every method raises ClientError when the server does not answer.
+
+    Args:
+        target: The server.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._channel = _channel(target)
+        self._stub = ObserverStub(self._channel)
+        self._metadata: tuple[tuple[str, str], ...] = ()
+        if target.user:
+            word = base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
+            self._metadata = (("authorization", f"Basic {word}"),)
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._channel.close()
+
+    def flows(self, request: Json) -> Iterator[Any]:
+        """GetFlows: `request` as `selection` and `filters` make it, times in Unix ns."""
+        wanted = flows_request(request)
+        return self._stream(lambda: self._stub.GetFlows(wanted, metadata=self._metadata))
+
+    def agent_events(self, request: Json) -> Iterator[Any]:
+        """GetAgentEvents."""
+        wanted = observer_pb2.GetAgentEventsRequest(**_selection(request))
+        return self._stream(lambda: self._stub.GetAgentEvents(wanted, metadata=self._metadata))
+
+    def debug_events(self, request: Json) -> Iterator[Any]:
+        """GetDebugEvents."""
+        wanted = observer_pb2.GetDebugEventsRequest(**_selection(request))
+        return self._stream(lambda: self._stub.GetDebugEvents(wanted, metadata=self._metadata))
+
+    def peers(self) -> Iterator[ChangeNotification]:
+        """Peer.Notify: the nodes there are, then every change, without end."""
+        stub = PeerStub(self._channel)
+        return self._stream(lambda: stub.Notify(NotifyRequest(), metadata=self._metadata))
+
+    def nodes(self) -> Any:
+        """GetNodes."""
+        return self._unary(self._stub.GetNodes, observer_pb2.GetNodesRequest())
+
+    def namespaces(self) -> Any:
+        """GetNamespaces."""
+        return self._unary(self._stub.GetNamespaces, observer_pb2.GetNamespacesRequest())
+
+    def status(self) -> Any:
+        """ServerStatus."""
+        return self._unary(self._stub.ServerStatus, observer_pb2.ServerStatusRequest())
+
+    def is_healthy(self) -> bool:
+        """What the server's own health service says."""
+        call = self._channel.unary_unary(
+            HEALTH,
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        answer = self._unary(call, HealthCheckRequest(service=SERVICE))
+        return bool(answer.status == HealthCheckResponse.SERVING)
+
+    def _unary(self, call: Any, request: Message) -> Any:
+        try:
+            return call(request, timeout=self._target.request_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+
+    def _stream(self, start: Any) -> Iterator[Any]:
+        try:
+            yield from start()
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: Any) -> ClientError:
+        code, details = error.code(), error.details()
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return ClientError(
+                f"cannot reach the observer at {self._target.address}: {details}",
+                "is it running? `cilia lab status` shows the lab's processes",
+            )
+        if code == grpc.StatusCode.UNIMPLEMENTED:
+            return ClientError(
+                f"the server at {self._target.address} does not answer this: {details}",
+                "a node's observer knows its own flows, a relay knows the nodes",
+            )
+        return ClientError(f"{self._target.address}: {details or code.name}")
+
+
+def flows_request(request: Json) -> observer_pb2.GetFlowsRequest:
+    """The message of a request as JSON.
+
+    Raises:
+        ClientError: a filter that is not a FlowFilter.
+    """
+    made = observer_pb2.GetFlowsRequest(**_selection(request))
+    made.whitelist.extend(flow_filters(request.get("allow", ())))
+    made.blacklist.extend(flow_filters(request.get("deny", ())))
+    made.field_mask.paths.extend(request.get("fields", ()))
+    if not made.field_mask.paths:
+        made.ClearField("field_mask")
+    return made
+
+
+def flow_filters(filters: Iterable[Json]) -> list[FlowFilter]:
+    """Messages of filters as JSON.
+
+    Raises:
+        ClientError: one that is not a FlowFilter.
+    """
+    try:
+        return [ParseDict(one, FlowFilter()) for one in filters]
+    except ParseError as error:
+        raise ClientError(
+            f"a raw filter is not a FlowFilter: {error}",
+            'it is JSON with the fields of flow.FlowFilter: {"source_pod":["default/xwing"]}',
+        ) from None
+
+
+def _selection(request: Json) -> Json:
+    """The keyword arguments that every streaming request knows."""
+    made = {key: request[key] for key in ("number", "first", "follow") if key in request}
+    for key in ("since", "until"):
+        if key in request:
+            seconds, nanos = divmod(request[key], NS)
+            made[key] = {"seconds": seconds, "nanos": nanos}
+    return made
+
+
+def _channel(target: Target) -> grpc.Channel:
+    address = target.address
+    is_tls = target.tls or address.startswith("tls://")
+    address = address.removeprefix("tls://")
+    if address.startswith("unix:"):
+        path = Path("/" + address.removeprefix("unix:").lstrip("/"))
+        if not path.exists():
+            raise ClientError(
+                f"no observer at {path}: no such socket",
+                "is it running? `cilia lab status` shows the lab's processes",
+            )
+        return grpc.insecure_channel(f"unix:{path}")
+    options = [("grpc.ssl_target_name_override", target.server_name)] if target.server_name else []
+    if is_tls:
+        channel = grpc.secure_channel(address, _credentials(target), options)
+    else:
+        channel = grpc.insecure_channel(address, options)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=target.dial_s)
+    except grpc.FutureTimeoutError:
+        channel.close()
+        raise ClientError(
+            f"cannot reach {address} within {target.dial_s:g} s",
+            "is the address right, and does it speak TLS (--tls)?",
+        ) from None
+    return channel
+
+
+def _credentials(target: Target) -> grpc.ChannelCredentials:
+    try:
+        roots = b"".join(Path(file).read_bytes() for file in target.ca_files) or None
+        key = Path(target.key).read_bytes() if target.key else None
+        chain = Path(target.certificate).read_bytes() if target.certificate else None
+    except OSError as error:
+        raise ClientError(f"{error.filename}: {error.strerror}", "see the --tls flags") from None
+    return grpc.ssl_channel_credentials(roots, key, chain)

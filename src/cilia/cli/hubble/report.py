@@ -1,0 +1,153 @@
+"""Answers about servers as text: status, nodes, namespaces, peers."""
+
+import json
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from cilia.cli.hubble.wording import enum_name
+from cilia.cli.output import table
+from cilia.hubble.proto.observer.observer_pb2 import (
+    GetNamespacesResponse,
+    GetNodesResponse,
+    Node,
+    ServerStatusResponse,
+)
+from cilia.hubble.proto.peer.peer_pb2 import ChangeNotification, ChangeNotificationType
+from cilia.hubble.proto.relay.relay_pb2 import NODE_CONNECTED, NodeState
+
+NONE = "N/A"
+NS = 1_000_000_000
+WIDTH = 19
+
+
+def status(answer: ServerStatusResponse, output: str, address: str) -> str:
+    """What a server says of itself."""
+    if output == "json":
+        return _json(MessageToDict(answer, preserving_proto_field_name=True))
+    if output == "compact":
+        return _status_lines(answer, address)
+    columns = [
+        ("NUM FLOWS", f"{answer.num_flows:,}"),
+        ("MAX FLOWS", f"{answer.max_flows:,}"),
+        ("SEEN FLOWS", f"{answer.seen_flows:,}"),
+        ("FLOWS PER SECOND", _rate(answer)),
+        ("UPTIME", _span(answer.uptime_ns)),
+        ("NUM CONNECTED NODES", _count(answer, "num_connected_nodes")),
+        (
+            "NUM UNAVAIL. NODES" if output == "dict" else "NUM UNAVAILABLE NODES",
+            _count(answer, "num_unavailable_nodes"),
+        ),
+        ("VERSION", answer.version or NONE),
+    ]
+    if output == "dict":
+        return "\n".join(f"{title:>{WIDTH}}: {text}" for title, text in columns)
+    return _table([title for title, _ in columns], [[text for _, text in columns]])
+
+
+def _status_lines(answer: ServerStatusResponse, address: str) -> str:
+    share = 100 * answer.num_flows / answer.max_flows if answer.max_flows else 0.0
+    lines = [
+        f"Healthcheck (via {address}): Ok",
+        f"Current/Max Flows: {answer.num_flows:,}/{answer.max_flows:,} ({share:.2f}%)",
+        f"Flows/s: {_rate(answer)}",
+    ]
+    if answer.HasField("num_connected_nodes"):
+        known = answer.num_connected_nodes.value + answer.num_unavailable_nodes.value
+        lines.append(f"Connected Nodes: {answer.num_connected_nodes.value}/{known}")
+    if answer.num_unavailable_nodes.value:
+        lines.append(f"Unavailable Nodes: {answer.num_unavailable_nodes.value}")
+        lines += [f"  - {name}" for name in answer.unavailable_nodes]
+    return "\n".join(lines)
+
+
+def _rate(answer: ServerStatusResponse | Node) -> str:
+    """Flows a second: what the server says, else all it saw over its life."""
+    rate = answer.flows_rate if isinstance(answer, ServerStatusResponse) else 0.0
+    if not rate and answer.uptime_ns:
+        rate = answer.seen_flows * NS / answer.uptime_ns
+    return f"{rate:,.2f}" if rate or answer.uptime_ns else NONE
+
+
+def _count(answer: ServerStatusResponse, field: Any) -> str:
+    return f"{getattr(answer, field).value:,}" if answer.HasField(field) else NONE
+
+
+def _span(ns: int) -> str:
+    """`1h2m3s`.
+
+    >>> _span(3_723 * NS)
+    '1h2m3s'
+    """
+    if not ns:
+        return NONE
+    minutes, seconds = divmod(ns // NS, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h" if hours else ""
+    return text + (f"{minutes}m" if minutes or hours else "") + f"{seconds}s"
+
+
+def nodes(answer: GetNodesResponse, output: str) -> str:
+    """The nodes of a relay."""
+    if output == "json":
+        return _json(MessageToDict(answer, preserving_proto_field_name=True).get("nodes", []))
+    titles = ["NAME", "STATUS", "AGE", "FLOWS/S", "CURRENT/MAX-FLOWS"]
+    wide = ["VERSION", "ADDRESS", "TLS"]
+    rows = [_node(one) for one in answer.nodes]
+    if output == "dict":
+        return "\n------------\n".join(
+            "\n".join(
+                f"{title:>17}: {text}" for title, text in zip(titles + wide, row, strict=True)
+            )
+            for row in rows
+        )
+    shown = len(titles) + (len(wide) if output == "wide" else 0)
+    return _table((titles + wide)[:shown], [row[:shown] for row in rows])
+
+
+def _node(one: Node) -> list[str]:
+    is_there = one.state == NODE_CONNECTED
+    share = 100 * one.num_flows / one.max_flows if one.max_flows else 0.0
+    return [
+        one.name,
+        enum_name(NodeState.Name, one.state).removeprefix("NODE_").capitalize()
+        if one.state
+        else "Unknown",
+        _span(one.uptime_ns),
+        _rate(one),
+        f"{one.num_flows}/{one.max_flows} ({share:.2f}%)" if is_there else NONE,
+        one.version or NONE,
+        one.address or NONE,
+        ("Enabled" if one.tls.enabled else "Disabled") if is_there else NONE,
+    ]
+
+
+def namespaces(answer: GetNamespacesResponse, output: str) -> str:
+    """The namespaces flows were seen in."""
+    if output == "json":
+        found = MessageToDict(answer, preserving_proto_field_name=True)
+        return _json(found.get("namespaces", []))
+    if output == "dict":
+        return "\n------------\n".join(
+            f"NAMESPACE: {one.namespace}\n  CLUSTER: {one.cluster or NONE}"
+            for one in answer.namespaces
+        )
+    rows = [[one.namespace, one.cluster or NONE] for one in answer.namespaces]
+    if output == "wide":
+        return _table(["NAMESPACE", "CLUSTER"], rows)
+    return _table(["NAMESPACE"], [row[:1] for row in rows])
+
+
+def peer(change: ChangeNotification) -> str:
+    """`PEER_ADDED   192.168.1.1:4244 default/node-a (TLS.ServerName: …)`."""
+    kind = enum_name(ChangeNotificationType.Name, change.type)
+    tls = f" (TLS.ServerName: {change.tls.server_name})" if change.tls.server_name else ""
+    return f"{kind:<12} {change.address} {change.name}{tls}"
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(line.rstrip() for line in table(titles, rows).splitlines())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2)
