@@ -5,6 +5,7 @@ An address may change owner; a flow keeps the owner it had. A party that is not 
 """
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from cilia.hubble.ports import Names
 from cilia.model.identities import CLUSTER_FIRST, CLUSTER_LAST
 
 SIDES = ("source", "destination")
+CLUSTER_LABEL = "k8s:io.cilium.k8s.policy.cluster="
 
 
 class Party(msgspec.Struct, frozen=True):
@@ -32,6 +34,12 @@ class Party(msgspec.Struct, frozen=True):
     """Sorted, with their sources."""
     workloads: tuple[tuple[str, str], ...] = ()
     """Name and kind."""
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that its labels name."""
+        found = (label for label in self.labels if label.startswith(CLUSTER_LABEL))
+        return next(found, "").removeprefix(CLUSTER_LABEL)
 
     @property
     def wants_pod(self) -> bool:
@@ -110,10 +118,17 @@ def _described(party: Party, names: Names) -> Party:
     if not known and party.address:
         pod = names.pod_at(party.address, party.identity)
     namespace, _, name = pod.rpartition("/")
-    labels = tuple(sorted(names.labels(party.identity))) or party.labels
+    labels = _shown(names.labels(party.identity)) or party.labels
     return msgspec.structs.replace(party, namespace=namespace, pod=name, labels=labels)
 
 
 def _is_at(addresses: tuple[str, ...], address: str) -> bool:
     """Whether an endpoint still has the address; numbers of endpoints are given anew."""
     return not addresses or address in addresses
+
+
+def _shown(labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels sorted; of the prefixes that hold an address only the longest."""
+    prefixes = [label for label in labels if label.startswith("cidr:")]
+    longest = max(prefixes, key=lambda label: int(label.rpartition("/")[2] or 0), default="")
+    return tuple(sorted(label for label in labels if label not in prefixes or label == longest))

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -61,10 +61,19 @@ class FlowStore:
     Args:
         layout: dtype of the records that `add` takes.
         capacity: How many flows it holds.
+        interface_name: Gives the name of a device by its index; empty when it is gone.
     """
 
-    def __init__(self, layout: np.dtype[Any], capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        layout: np.dtype[Any],
+        capacity: int = CAPACITY,
+        interface_name: Callable[[int], str] = lambda index: "",
+    ) -> None:
         self.capacity = capacity
+        self.interfaces: dict[int, str] = {0: ""}
+        """Names of the devices that were seen, as they were called then."""
+        self._interface_name = interface_name
         self.parties = Parties()
         self.instance = secrets.token_bytes(8)
         """Tells the flows of this store from those of its predecessors."""
@@ -100,6 +109,8 @@ class FlowStore:
         columns["time"] = records["time"].astype("i8") + offset_ns
         for side in SIDES:
             columns[f"{side}_party"] = self.parties.numbers(records, side)
+        for index in set(np.unique(records["ifindex"]).tolist()) - self.interfaces.keys():
+            self.interfaces[index] = self._interface_name(index)
         start = self.total % self.capacity
         head = min(len(records), self.capacity - start)
         for name, values in columns.items():

@@ -1,0 +1,90 @@
+"""From flow.FlowFilter to one test."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cilia.hubble.filters import packet, party
+from cilia.hubble.filters.layer7 import HTTP_FIELDS, check_layer7
+from cilia.hubble.filters.patterns import node_matches
+from cilia.hubble.filters.terms import (
+    InvalidFilterError,
+    Mask,
+    Scene,
+    Test,
+    all_of,
+    among,
+    any_of,
+    constant,
+)  # fmt: skip
+from cilia.hubble.parties import SIDES
+from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.store import Rows
+
+Compiler = Callable[[Sequence[Any], Scene], Test]
+
+ABSENT = ("source_ip_xlated", "trace_id", "ip_trace_id", "dns_query", *HTTP_FIELDS)
+"""Fields about what no flow carries yet."""
+
+
+def _of_side(side: str) -> dict[str, Compiler]:
+    return {
+        f"{side}_ip": lambda values, scene: packet.ip(side, values),
+        f"{side}_port": lambda values, scene: packet.port(side, values),
+        f"{side}_identity": lambda values, scene: among(f"{side}_identity", values),
+        f"{side}_pod": lambda values, scene: party.pod(side, values, scene),
+        f"{side}_service": lambda values, scene: party.service(side, values),
+        f"{side}_fqdn": lambda values, scene: party.fqdn(side, values),
+        f"{side}_label": lambda values, scene: party.label(side, values, scene),
+        f"{side}_workload": lambda values, scene: party.workload(side, values, scene),
+        f"{side}_cluster_name": lambda values, scene: party.cluster(side, values, scene),
+    }
+
+
+COMPILERS: dict[str, Compiler] = {
+    "uuid": packet.uuid,
+    "verdict": lambda values, scene: among("flow_verdict", values),
+    "drop_reason_desc": lambda values, scene: packet.drop_reason(values),
+    "traffic_direction": lambda values, scene: among("traffic", values),
+    "event_type": lambda values, scene: packet.event_type(values),
+    "protocol": lambda values, scene: packet.protocol(values),
+    "ip_version": lambda values, scene: packet.ip_version(values),
+    "tcp_flags": lambda values, scene: packet.tcp_flags(values),
+    "reply": lambda values, scene: packet.reply(values),
+    "encrypted": lambda values, scene: packet.encrypted(values),
+    "interface": packet.interface,
+    "node_labels": party.node_labels,
+    "node_name": lambda values, scene: constant(
+        any([node_matches(value, scene.node) for value in values])  # noqa: C419 - checks each
+    ),
+    **{name: lambda values, scene: constant(False) for name in ABSENT},
+    **{name: compiler for side in SIDES for name, compiler in _of_side(side).items()},
+}
+"""By field of flow.FlowFilter."""
+
+
+def compile_filters(
+    allow: Iterable[flow_pb2.FlowFilter], deny: Iterable[flow_pb2.FlowFilter], scene: Scene
+) -> Test:
+    """A test that flows pass which match one of `allow` (all, if empty) and none of `deny`.
+
+    Raises:
+        InvalidFilterError: A filter cannot be understood.
+    """
+    allowed = [_compile(wanted, scene) for wanted in allow]
+    denied = any_of([_compile(unwanted, scene) for unwanted in deny])
+    permitted = any_of(allowed) if allowed else constant(True)
+
+    def test(rows: Rows) -> Mask:
+        return np.logical_and(permitted(rows), ~denied(rows))
+
+    return test
+
+
+def _compile(wanted: flow_pb2.FlowFilter, scene: Scene) -> Test:
+    if wanted.experimental.cel_expression:
+        raise InvalidFilterError("experimental.cel_expression: CEL is not supported; use fields")
+    check_layer7(wanted)
+    fields = [(field.name, value) for field, value in wanted.ListFields()]
+    return all_of([COMPILERS[n](v, scene) for n, v in fields if n != "experimental"])

@@ -1,0 +1,81 @@
+"""Fields about who sent and who received."""
+
+from collections.abc import Callable, Sequence
+
+from cilia.hubble.filters.labels import parse_selector
+from cilia.hubble.filters.patterns import name_pattern
+from cilia.hubble.filters.terms import InvalidFilterError, PartyTest, Scene, Test, constant
+from cilia.hubble.parties import Party
+from cilia.hubble.proto.flow import flow_pb2
+
+
+def pod(side: str, values: Sequence[str], scene: Scene) -> Test:
+    """`[namespace/]prefix` of a pod's name; without a slash in the namespace `default`."""
+    wanted = [_split(f"{side}_pod", value) for value in values]
+
+    def passes(party: Party) -> bool:
+        return bool(party.namespace or party.pod) and any(
+            namespace in ("", party.namespace) and party.pod.startswith(prefix)
+            for namespace, prefix in wanted
+        )
+
+    return PartyTest(scene, f"{side}_party", passes)
+
+
+def _split(field: str, value: str) -> tuple[str, str]:
+    """Namespace (empty: any) and prefix."""
+    if not value:
+        raise InvalidFilterError(f"{field} '': wants [namespace/]prefix")
+    namespace, slash, prefix = value.partition("/")
+    return (namespace, prefix) if slash else ("default", value)
+
+
+def service(side: str, values: Sequence[str]) -> Test:
+    """`[namespace/]prefix` of a service's name; flows carry no service yet."""
+    for value in values:
+        _split(f"{side}_service", value)
+    return constant(False)
+
+
+def fqdn(side: str, values: Sequence[str]) -> Test:
+    """DNS names of one side; flows carry none yet."""
+    for value in values:
+        name_pattern(f"{side}_fqdn", value)
+    return constant(False)
+
+
+def label(side: str, values: Sequence[str], scene: Scene) -> Test:
+    """Selectors, of which one must match."""
+    return PartyTest(scene, f"{side}_party", selecting(f"{side}_label", values))
+
+
+def selecting(field: str, values: Sequence[str]) -> Callable[[Party], bool]:
+    """Whether a party's labels meet one of the selectors."""
+    selectors = [parse_selector(field, value) for value in values]
+    return lambda party: any(all(one.matches(party.labels) for one in s) for s in selectors)
+
+
+def node_labels(values: Sequence[str], scene: Scene) -> Test:
+    """Selectors on the labels of the node that saw the flow."""
+    node = Party(0, 0, "", labels=scene.node_labels)
+    return constant(selecting("node_labels", values)(node))
+
+
+def workload(side: str, values: Sequence[flow_pb2.Workload], scene: Scene) -> Test:
+    """Name, kind or both of what owns a pod."""
+
+    def passes(party: Party) -> bool:
+        return any(
+            value.name in ("", name) and value.kind in ("", kind)
+            for value in values
+            for name, kind in party.workloads
+        )
+
+    return PartyTest(scene, f"{side}_party", passes)
+
+
+def cluster(side: str, values: Sequence[str], scene: Scene) -> Test:
+    """The name of one side's cluster."""
+    if "" in values:
+        raise InvalidFilterError(f"{side}_cluster_name '': wants a name")
+    return PartyTest(scene, f"{side}_party", lambda party: party.cluster in values)
