@@ -180,12 +180,6 @@ class BpfObject:
         check(bpf.bpf_map__reuse_fd(declared, existing.fd), "reuse", f"map {name}")
         self._reused.append(existing)
 
-    def skip_program(self, name: str) -> None:
-        """Leaves a program out of the load."""
-        for program in self._each_program():
-            if libbpf.text(bpf.bpf_program__name(program)) == name:
-                bpf.bpf_program__set_autoload(program, False)
-
     def load(self, only: str | None = None) -> "BpfObject":
         """Creates the maps, verifies and loads the programs, or one of them.
 

@@ -109,10 +109,6 @@ class PolicyEngine:
         for number, labels in reserved_labels().items():
             self.set_identity(number, labels)
 
-    def set_enforcement(self, enforcement: Enforcement) -> None:
-        """Changes when endpoints are enforced."""
-        self._enforcement = enforcement
-
     def set_policy(self, policy: Policy) -> None:
         """Adds or replaces a policy."""
         if self.subjects.policies.get(policy.key) != policy:

@@ -2,20 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from cilia.model.labels import LabelSet
-from cilia.model.ports import NamedPorts
 from cilia.model.rules import Policy, PolicyKey, Spec
 from cilia.policy.selectors import LabelIndex, SelectorIndex
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """An endpoint, as policy sees it. Endpoints with equal subjects share a number."""
-
-    identity: int
-    ports: NamedPorts = frozenset()
-    """Named ports of its containers."""
 
 
 class SubjectTable:
