@@ -125,7 +125,7 @@ class _Api:
             "deviceMTU": parts.network.mtu,
             "routeMTU": parts.network.mtu,
             "ipam-mode": "kubernetes",
-            "k8s-endpoint": parts.client.credentials.server,
+            "k8s-endpoint": parts.cluster.server,
             "addressing": views.node_json(parts.own, settings.cluster_name, parts.site.name)[
                 "primary-address"
             ],

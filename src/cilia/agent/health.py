@@ -1,6 +1,5 @@
 """Is every part of this node well? The REST API's StatusResponse."""
 
-import time
 from typing import Any
 
 from cilia import __version__
@@ -26,7 +25,7 @@ def status_response(parts: Parts, usages: list[MapUsage], lost_events: int) -> J
     settings = parts.settings.values
     return {
         "cilium": cilium_status(parts),
-        "kubernetes": kubernetes_status(parts),
+        "kubernetes": parts.cluster.status(),
         "cni-file": cni_status(parts),
         "container-runtime": {"state": "Disabled"},
         "hubble": {"state": "Disabled"},
@@ -91,22 +90,6 @@ def cilium_status(parts: Parts) -> Json:
         what = ", ".join(waiting) or "the first computation"
         return {"state": "Warning", "msg": f"policy waits for {what}"}
     return {"state": "Ok", "msg": __version__}
-
-
-def kubernetes_status(parts: Parts) -> Json:
-    """Returns whether the API server answers."""
-    client = parts.client
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(client.changed_at))
-    if client.last_error:
-        return {"state": "Failure", "msg": f"away since {since}: {client.last_error}"}
-    missing = parts.definitions.missing
-    if missing:
-        return {"state": "Warning", "msg": f"definitions not installed: {', '.join(missing)}"}
-    return {
-        "state": "Ok",
-        "msg": client.credentials.server,
-        "k8s-api-versions": ["cilium.io/v2", "core/v1", "discovery.k8s.io/v1"],
-    }
 
 
 def cni_status(parts: Parts) -> Json:

@@ -21,7 +21,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node_name: str = ""
     """Kubernetes name of this node; empty: the host's name."""
     kubeconfig: str = ""
-    """File that says how to reach the API server; empty: the pod's service account."""
+    """File that says how to reach the API server; empty: the pod's service account, or none."""
     bpffs: str = "/sys/fs/bpf/cilia"
     """Folder on a bpf file system for maps, programs and links."""
     cgroup: str = ""
@@ -59,7 +59,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enable_policy: str = "default"
     """When endpoints are enforced: default (when a rule selects them), always, never."""
     static_cnp_path: str = ""
-    """Folder of YAML files with policies, followed beside the API server; empty: none."""
+    """Folder of YAML files with policies, beside the API server or instead of one; empty: none."""
     policy_cidr_match_mode: tuple[str, ...] = ()
     """What CIDR rules and ipBlock match besides the world: nodes, pods; empty: neither."""
     enable_node_selector_labels: bool = False

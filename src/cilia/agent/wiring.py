@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
 
 from cilia.agent.alone import LoneNode
 from cilia.agent.api import routes

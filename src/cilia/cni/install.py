@@ -23,7 +23,14 @@ def configuration(site: NodeSite) -> str:
     content = {
         "cniVersion": "1.1.0",
         "name": "cilia",
-        "plugins": [{"type": PLUGIN, "socket": str(site.agent_socket)}],
+        "plugins": [
+            {
+                "type": PLUGIN,
+                "socket": str(site.agent_socket),
+                # A runtime that has labels for pods may say them; Kubernetes' say nothing.
+                "capabilities": {"labels": True},
+            }
+        ],
     }
     return json.dumps(content, indent=2) + "\n"
 

@@ -26,6 +26,10 @@ NOT_AVAILABLE = 50
 
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,252}\Z")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?\Z")
+_LABEL_KEY = re.compile(
+    r"([a-z0-9][a-z0-9.\-]{0,252}/)?[A-Za-z0-9]([A-Za-z0-9_.\-]{0,61}[A-Za-z0-9])?\Z"
+)
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.\-]{0,61}[A-Za-z0-9])?)?\Z")
 _UID = re.compile(r"[A-Za-z0-9\-]{0,64}\Z")
 
 
@@ -41,6 +45,28 @@ class CniError(CiliaError):
         self.code = code
         self.details = details
         super().__init__(message)
+
+
+class _Label(msgspec.Struct):
+    key: str
+    value: str = ""
+
+
+class _CniArgs(msgspec.Struct):
+    labels: list[_Label] = []
+
+
+class _Args(msgspec.Struct):
+    cni: _CniArgs = msgspec.field(default_factory=_CniArgs)
+
+
+class _RuntimeConfig(msgspec.Struct):
+    labels: dict[str, str] = {}
+
+
+class _LabelledConfig(msgspec.Struct):
+    args: _Args = msgspec.field(default_factory=_Args)
+    runtime: _RuntimeConfig = msgspec.field(name="runtimeConfig", default_factory=_RuntimeConfig)
 
 
 class RawRequest(msgspec.Struct, frozen=True):
@@ -66,6 +92,8 @@ class PodRequest(msgspec.Struct, frozen=True):
     version: str = "1.1.0"
     previous: Json | None = None
     """The result of ADD, when the runtime gives it."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Of the pod, when the runtime gives them."""
 
     @property
     def name(self) -> str:
@@ -120,6 +148,7 @@ def decode_pod(raw: RawRequest) -> PodRequest:
         uid=uid,
         version=version,
         previous=previous,
+        labels=decode_labels(raw.config),
     )
 
 
@@ -200,6 +229,36 @@ def decode_valid_attachments(config: Json) -> set[tuple[str, str]]:
 def _check(form: re.Pattern[str], value: str, field: str, remedy: str) -> None:
     if not form.match(value):
         raise CniError(INVALID_ENVIRONMENT, f"{field} {value[:64]!r}: malformed", f"use {remedy}")
+
+
+def decode_labels(config: Json) -> tuple[tuple[str, str], ...]:
+    """The pod's labels, when the runtime gives them, by key; runtimeConfig's come last.
+
+    `args.cni.labels` is a list of objects with key and value; `runtimeConfig.labels`, for
+    runtimes that know the capability `labels`, is one object.
+
+    Source: https://github.com/containernetworking/cni/blob/main/CONVENTIONS.md
+
+    Raises:
+        CniError: They have another shape, or are no labels to Kubernetes (7).
+    """
+    try:
+        told = msgspec.convert(config, _LabelledConfig)
+    except msgspec.ValidationError as error:
+        raise CniError(
+            INVALID_CONFIG,
+            f"labels: {error}",
+            'args.cni.labels is [{"key": K, "value": V}], runtimeConfig.labels is {K: V}',
+        ) from error
+    found = {one.key: one.value for one in told.args.cni.labels} | told.runtime.labels
+    for key, value in found.items():
+        if not (_LABEL_KEY.match(key) and _LABEL_VALUE.match(value)):
+            raise CniError(
+                INVALID_CONFIG,
+                f"labels: {key[:320]!r}: {value[:64]!r} is no label",
+                "use Kubernetes' form: PREFIX/NAME, and up to 63 letters, digits, - _ .",
+            )
+    return tuple(sorted(found.items()))
 
 
 class Attached(msgspec.Struct, frozen=True):

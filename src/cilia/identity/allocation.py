@@ -110,7 +110,7 @@ class ClusterIdentities:
 
     def _note_wait(self, labels: LabelSet, why: str) -> None:
         if labels not in self.waiting:
-            log.warning("identity waits for the API server", extra={"labels": labels, "error": why})
+            log.warning("identity waits for its store", extra={"labels": labels, "error": why})
         self.waiting[labels] = why
 
     async def _create(self, labels: LabelSet) -> int:

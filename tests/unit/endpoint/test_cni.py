@@ -118,3 +118,31 @@ def test_a_result_in_each_version(version: str) -> None:
     assert ("version" in result["ips"][0]) == (version < "1")
     assert result["routes"][1] == {"dst": "::/0", "gw": "fd00::1"}
     assert ("mtu" in result["interfaces"][0]) == (version == "1.1.0")
+
+
+def labelled(**config: object) -> RawRequest:
+    return msgspec.structs.replace(GOOD, config={"cniVersion": "1.0.0", **config})
+
+
+def test_labels_come_as_the_convention_says_or_by_capability_which_wins() -> None:
+    args = {"cni": {"labels": [{"key": "app", "value": "web"}, {"key": "org.x/b", "value": "1"}]}}
+    found = cni.decode_pod(labelled(args=args, runtimeConfig={"labels": {"app": "db"}}))
+    assert found.labels == (("app", "db"), ("org.x/b", "1"))
+    assert cni.decode_pod(GOOD).labels == ()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"args": {"cni": {"labels": {"app": "web"}}}},
+        {"args": {"cni": {"labels": [{"key": "a=b", "value": "c"}]}}},
+        {"args": {"cni": {"labels": [{"key": "a", "value": "x" * 64}]}}},
+        {"runtimeConfig": {"labels": {"": "x"}}},
+        {"runtimeConfig": {"labels": {"a": 1}}},
+        {"runtimeConfig": {"labels": {"k8s:a": "b"}}},
+    ],
+)
+def test_what_is_no_label_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(CniError, match="labels") as caught:
+        cni.decode_pod(labelled(**config))
+    assert caught.value.code == cni.INVALID_CONFIG
