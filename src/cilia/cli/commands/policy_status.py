@@ -10,7 +10,7 @@ from cilia.cli.output import Cell, emit, table
 
 Json = Any
 
-TITLES = ("KIND", "NAMESPACE", "NAME", "VALID", "ENFORCED", "RULES", "MESSAGE")
+TITLES = ("KIND", "NAMESPACE", "NAME", "SOURCE", "VALID", "ENFORCED", "RULES", "MESSAGE")
 WIDE = ("REVISION", "ENDPOINTS")
 STATS = (
     "KIND",
@@ -45,6 +45,7 @@ def status_cells(row: Json, *, wide: bool) -> list[Cell]:
         row["kind"],
         row["namespace"] or "-",
         row["name"],
+        row["source"],
         "True" if row["valid"] else "False",
         f"{row['enforced']}/{row['selected']}",
         str(row["rules"]),

@@ -106,7 +106,7 @@ def _backends(backends: list[Json]) -> list[str]:
 def change_lines(change: Json) -> list[str]:
     """One change as somebody would do it."""
     name = f"{change['namespace']}/{change['name']}" if change["namespace"] else change["name"]
-    policy = f"{change['kind']} {name}"
+    policy = f"{change['kind']} {name}" + (f" ({change['source']})" if change.get("source") else "")
     if change["action"] == "delete":
         return [f"    delete {policy}"]
     if change["action"] == "remove":
