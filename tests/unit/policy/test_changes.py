@@ -81,11 +81,10 @@ def test_any_history_ends_as_from_nothing_without_a_hole(pods, rounds, draws):
         model.set_pod(number, party)
     model.commit()
     for operations in rounds:
-        known = set(model.pods)
+        parties = dict(model.pods)
         for operation in operations:
             do(model, operation)
-        # Who came or went in this round has no state before or after it to compare with.
-        pairs = [p for p in model.pairs() if p[0] in known and (p[2] in known or _stays(p[2]))]
+        pairs = [pair for pair in model.pairs() if _comparable(pair, parties, model.pods)]
         asked = probes(draws.sample(pairs, min(12, len(pairs))))
         before = answers(model, asked)
         check_no_hole(model, model.engine.commit(), asked, before)
@@ -95,8 +94,21 @@ def test_any_history_ends_as_from_nothing_without_a_hole(pods, rounds, draws):
         assert model.answer(*probe) == fresh.answer(*probe) == model.expected(*probe), probe
 
 
-def _stays(peer):
-    return not (isinstance(peer, int) and 1000 <= peer < 2000)
+def _comparable(pair, before, after):
+    """Whether a pair has one state before a round and one after it, and no third between.
+
+    Who came or went has no state on one side. Where both ends are relabelled, one is the
+    first: a pod that moves to another namespace may be, for a moment, what its own rules
+    do not let it talk to.
+    """
+    subject, peer = pair[0], pair[2]
+    if subject not in before or (_is_pod(peer) and peer not in before):
+        return False
+    return before[subject] == after[subject] or before.get(peer) == after.get(peer)
+
+
+def _is_pod(peer):
+    return isinstance(peer, int) and 1000 <= peer < 2000
 
 
 def check_state(model):
