@@ -213,11 +213,17 @@ def test_files_open_and_close_what_cni_connected_and_a_restart_keeps_it(host: Ho
         assert host.identities() == known
         assert (reaches(guest, web), reaches(admin, web)) == (CLOSED, OPEN)
 
+        host.policies.rename(host.folder / "away")
+        wait_for("the folder is missed", lambda: "policy folder is gone" in host.log())
+        assert reaches(guest, web) == CLOSED
+        (host.folder / "away").rename(host.policies)
+
         # A new pod with labels that are known gets their number, in an agent that was told anew.
         other = host.connect("other", runtimeConfig={"labels": {"app": "admin"}})
         assert host.identities()["default/other"] == known["default/admin"]
         assert reaches(other, web) == OPEN
 
+        assert "not written" not in host.log()
         file.unlink()
         wait_for("without the file it is open", lambda: reaches(guest, web) == OPEN)
     host.disconnect("guest")

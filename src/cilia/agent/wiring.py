@@ -68,6 +68,7 @@ async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
     """Runs the agent of one node until cancelled."""
     settings = sourced.values
     cluster = choose_cluster(settings, site, os.environ)
+    site.state.mkdir(parents=True, exist_ok=True)
     async with cluster:
         pods = await cluster.pod_networks(site)
         with NetlinkSocket(site.netns) as connection:

@@ -69,7 +69,13 @@ class PolicyDirectory:
             self.read()
 
     def read(self) -> None:
-        """Takes over what has changed in the folder since the last call."""
+        """Takes over what has changed in the folder since the last call.
+
+        A folder that is not there as a whole, moved away or not mounted, says nothing: what
+        its files said last stays in force.
+        """
+        if not self._is_there():
+            return
         stamps = self._look()
         changed = [path for path, stamp in stamps.items() if self._stamps.get(path) != stamp]
         gone = self._stamps.keys() - stamps.keys()
@@ -86,6 +92,16 @@ class PolicyDirectory:
         """`file:line` of a field of a policy, as `spec.ingress[0]`; empty if it is not ours."""
         document = self._places.get(key)
         return document.place_of(path) if document is not None else ""
+
+    def _is_there(self) -> bool:
+        if self._folder.is_dir():
+            self._broken.pop(self._folder, None)
+            return True
+        if self._folder not in self._broken:
+            why = f"{self._folder}: not there; what its files said last stays in force"
+            self._broken[self._folder] = why
+            log.error("policy folder is gone", extra={"folder": str(self._folder)})
+        return False
 
     def _look(self) -> dict[Path, Stamp]:
         """The files that count, in order, each with what changes when it does."""

@@ -95,6 +95,20 @@ def test_what_nobody_touched_is_not_written_again(folder):
     assert folder.table.revision == revision
 
 
+def test_a_folder_that_goes_away_as_a_whole_leaves_what_it_said(folder):
+    folder.write("a.yaml", "one")
+    away = folder.path.rename(folder.path.with_name("away"))
+    folder.source.read()
+    assert folder.names() == ["one"]
+    assert "not there" in folder.source.errors[folder.path]
+    away.rename(folder.path)
+    folder.source.read()
+    assert (folder.names(), folder.source.errors) == (["one"], {})
+    (folder.path / "a.yaml").unlink()
+    folder.source.read()
+    assert folder.names() == []
+
+
 def test_hidden_files_and_other_names_do_not_count(folder):
     folder.write(".hidden.yaml", "one")
     folder.write("note.txt", "two")
