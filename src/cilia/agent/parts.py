@@ -74,7 +74,9 @@ class Parts:
         self.nodes = nodes
         self.clock = clock
         self.own = own
-        self.accounting = RuleAccounting(maps, clock, site.state, self.fold_hits)
+        self.accounting = RuleAccounting(
+            maps, clock, site.state, self.fold_hits, lambda: policy.engine.provenance.next
+        )
         self.policy_ready = False
         self.writers: Sequence[Reconciler[Any]] = ()
 
@@ -98,7 +100,8 @@ class Parts:
         if not self.policy_ready:
             return False
         engine = self.policy.engine
-        hits.fold(engine.rules, engine.subjects.policies.keys() | {ALWAYS_MODE})
+        policies = engine.subjects.policies.keys() | {ALWAYS_MODE}
+        hits.fold(engine.provenance.table(), policies)
         return True
 
     def node_names(self) -> Set[str] | None:

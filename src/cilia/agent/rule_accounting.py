@@ -1,4 +1,8 @@
-"""Looks at the kernel's counters of rules, one look at a time, and keeps the account."""
+"""Looks at the kernel's counters of rules, one look at a time, and keeps the account.
+
+The meaning of a number is kept within a second of its making, for the kernel may count
+under it when the agent that knew it is gone.
+"""
 
 import asyncio
 import logging
@@ -17,20 +21,25 @@ from cilia.runtime.clock import Clock
 log = logging.getLogger(__name__)
 
 FILE = "rule_hits.msgpack"
+KEEP_S = 1.0
+"""How often to look whether there are new numbers."""
 
 
 class RuleAccounting:
-    """The account of a node's rules, from counters to file.
+    """A Service that keeps the account of a node's rules, from counters to file.
 
     Args:
         maps: Of the kernel.
         clock: Tells the time.
         state: The node's state folder.
         fold: Books what has been observed, if it can be booked now.
+        newest: Rises with every new number.
 
     Attributes:
         hits: The account.
     """
+
+    name = "rule accounting"
 
     def __init__(
         self,
@@ -38,14 +47,28 @@ class RuleAccounting:
         clock: Clock,
         state: Path,
         fold: Callable[[RuleHits], bool],
+        newest: Callable[[], int],
     ) -> None:
         self._conntrack = ConntrackMap(maps)
         self._denied = DeniedMap(maps)
+        self._clock = clock
         self._file = HitsFile(state / FILE, clock)
         self._fold = fold
+        self._newest = newest
+        self._kept = 0
         # A look that began earlier must not be taken in later: its counters would seem to fall.
         self._turn = asyncio.Lock()
         self.hits = RuleHits(clock, self._file.read())
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Keeps new numbers until cancelled."""
+        ready.set()
+        while True:
+            await self._clock.sleep(KEEP_S)
+            if self._newest() == self._kept:
+                continue
+            async with self._turn:
+                await self._keep()
 
     async def look(self) -> None:
         """Takes in the counters as they are now."""
@@ -60,9 +83,14 @@ class RuleAccounting:
         """
         async with self._turn:
             removed = await asyncio.to_thread(self._conntrack.sweep, seen=self._observe)
-            if self._fold(self.hits):
-                await asyncio.to_thread(self._write)
+            await self._keep()
         return removed
+
+    async def _keep(self) -> None:
+        newest = self._newest()
+        if self._fold(self.hits):
+            await asyncio.to_thread(self._write)
+            self._kept = newest
 
     def _look(self) -> None:
         self._observe(*self._conntrack.columns())

@@ -12,7 +12,7 @@ would have denied it.
 """
 
 import threading
-from collections.abc import Callable, Set
+from collections.abc import Mapping, Set
 
 import msgspec
 import numpy as np
@@ -22,8 +22,6 @@ from cilia.model.rules import PolicyKey
 from cilia.policy.provenance import NO_PROVENANCE, ProvenanceRule
 from cilia.runtime.clock import Clock
 
-Rules = Callable[[int], tuple[ProvenanceRule, ...]]
-"""The rules behind a provenance number."""
 RuleSet = tuple[ProvenanceRule, ...]
 
 
@@ -58,7 +56,7 @@ class Account(msgspec.Struct, frozen=True):
     rest: Hits = Hits()
     """Denied, and not counted by rule: there was no room, or the rules are not known."""
     numbers: dict[int, RuleSet] = {}
-    """The rules of the numbers that the kernel counted under at the last look."""
+    """The rules of every number that the kernel counts under, or may."""
     connections: Baseline = msgspec.field(default_factory=Baseline)
     denied: Baseline = msgspec.field(default_factory=Baseline)
 
@@ -144,10 +142,14 @@ class RuleHits:
         with self._lock:
             self._denied = self._denied.without(numbers.astype(np.uint64))
 
-    def fold(self, rules: Rules, policies: Set[PolicyKey]) -> None:
+    def fold(self, rules: Mapping[int, RuleSet], policies: Set[PolicyKey]) -> None:
         """Books what was observed under its rules, and forgets those of policies now gone.
 
         To be called often enough that the rules behind a number are still known.
+
+        Args:
+            rules: What each number means, that of earlier agents left out.
+            policies: Those that there are.
         """
         with self._lock:
             fresh, self._fresh = self._fresh, {}
@@ -158,11 +160,9 @@ class RuleHits:
             connections, held = self._connections, self._denied
         account = self.account
         # Connections outlive the agent that judged them, and what its numbers meant.
-        numbers = {
-            number: found
-            for number in counted | fresh.keys() | denied.keys()
-            if (found := rules(number) or account.numbers.get(number, ()))
-        }
+        used = counted | fresh.keys() | denied.keys()
+        numbers = {n: found for n, found in account.numbers.items() if n in used}
+        numbers |= {n: found for n, found in rules.items() if _is_of(found, policies)}
         for number in denied.keys() - numbers.keys():
             rest = rest.adding(denied.pop(number))
         totals = dict(account.totals)
@@ -183,6 +183,10 @@ class RuleHits:
             return None
         ago = self._clock.monotonic() - hits.last_ns / 1e9
         return round(self._clock.now() - max(ago, 0.0), 3)
+
+
+def _is_of(rules: RuleSet, policies: Set[PolicyKey]) -> bool:
+    return any(rule.policy in policies for rule in rules)
 
 
 def _sums(numbers: Rows, is_new: Rows, moved: Rows, seen: Rows) -> dict[int, Hits]:

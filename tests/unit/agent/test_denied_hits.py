@@ -27,10 +27,6 @@ MEANING = {1: (DENY,), 2: CLOSERS}
 REST = 99
 
 
-def rules(number: int) -> tuple[ProvenanceRule, ...]:
-    return MEANING.get(number, ())
-
-
 def look(hits: RuleHits, counts: dict[int, int], now: int = 1) -> list[int]:
     """Takes in a denied map; the numbers that stood still."""
     rows = np.zeros(len(counts), COLUMNS)
@@ -40,7 +36,7 @@ def look(hits: RuleHits, counts: dict[int, int], now: int = 1) -> list[int]:
     return [int(number) for number in rows["number"][still]]
 
 
-def fold(hits: RuleHits, meaning: Any = rules) -> None:
+def fold(hits: RuleHits, meaning: Any = MEANING) -> None:
     hits.fold(meaning, {POLICY, OTHER})
 
 
@@ -121,15 +117,15 @@ def test_another_agent_goes_on_where_the_last_one_was_killed(tmp_path: Path) -> 
     flow.packets, flow.last = [3, 2], [5, 4]
     observe(first, [flow])
     look(first, {2: 4})
-    first.fold(lambda n: SIDES[1] if n == 1 else CLOSERS, {POLICY, OTHER})
+    first.fold({1: SIDES[1], 2: CLOSERS}, {POLICY, OTHER})
     HitsFile(file, Moment(), "boot").write(first.account)
     look(first, {2: 100})  # Not kept: it is looked at again.
 
     second = RuleHits(Moment(), HitsFile(file, Moment(), "boot").read())
     flow.packets = [4, 2]
-    observe_with(second, [flow], lambda _: ())  # This one knows no number of the other's.
+    observe_with(second, [flow], {})  # This one knows no number of the other's.
     look(second, {2: 6})
-    fold(second, lambda _: ())
+    fold(second, {})
 
     assert second.of(RULES[0]) == Hits(1, 6, 600, 5)
     assert [second.of(rule).packets for rule in CLOSERS] == [6, 6]

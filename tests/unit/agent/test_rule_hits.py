@@ -59,7 +59,7 @@ def observe(hits: RuleHits, flows: list[Flow]) -> None:
     keys = np.array([flow.key for flow in flows], dtype=KEY)
     values = np.array([flow.row() for flow in flows], dtype=VALUE)
     hits.observe(keys, values)
-    hits.fold(SIDES.__getitem__, {POLICY})
+    hits.fold(dict(enumerate(SIDES)), {POLICY})
 
 
 EVENTS = st.lists(
@@ -109,7 +109,7 @@ def test_a_policy_that_is_gone_takes_its_account_along() -> None:
     flow.packets, flow.last = [3, 2], [5, 4]
     observe(hits, [flow])
     assert hits.of(RULES[0]) == Hits(1, 5, 500, 5)
-    hits.fold(SIDES.__getitem__, set())
+    hits.fold(dict(enumerate(SIDES)), set())
     assert hits.of(RULES[0]) == Hits()
 
 
