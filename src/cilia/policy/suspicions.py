@@ -99,6 +99,13 @@ def _ports(nodes: Iterable[Node]) -> Iterator[Suspicion]:
             continue
         if value.get("port") == "0" and not value.get("endPort"):
             yield Suspicion(f"{path}.port", "0 means every port", "name the port if one is meant")
+        first, last = str(value.get("port")), value.get("endPort") or 0
+        if first.isdecimal() and 0 < int(last) < int(first):
+            yield Suspicion(
+                f"{path}.endPort",
+                f"{last} is below port {first}, so only {first} is meant",
+                "write the lower number in port",
+            )
         if not value.get("protocol"):
             yield Suspicion(
                 path, "has no protocol, so it is TCP, UDP and SCTP", "write protocol: TCP or ANY"
@@ -171,14 +178,23 @@ def _subjects(nodes: Iterable[Node], namespace: str) -> Iterator[Suspicion]:
     for path, value in nodes:
         if not namespace or _name(path) != "endpointSelector" or not isinstance(value, dict):
             continue
-        for key in (NAMESPACE, f"k8s:{NAMESPACE}", f"any:{NAMESPACE}"):
-            wanted = (value.get("matchLabels") or {}).get(key, namespace)
+        for wanted in _namespaces(value):
             if wanted != namespace:
                 yield Suspicion(
                     path,
                     f"names namespace {wanted}, and a policy selects in its own only: {namespace}",
                     f"put the policy into namespace {wanted}",
                 )
+
+
+def _namespaces(selector: dict[str, Any]) -> Iterator[str]:
+    """The namespaces that a selector names."""
+    keys = (NAMESPACE, f"k8s:{NAMESPACE}", f"any:{NAMESPACE}")
+    labels = selector.get("matchLabels") or {}
+    yield from (labels[key] for key in keys if key in labels)
+    for each in selector.get("matchExpressions") or []:
+        if each.get("key") in keys and each.get("operator") == Operator.IN:
+            yield from each.get("values") or []
 
 
 def _contradictions(policy: Policy) -> Iterator[Suspicion]:

@@ -75,6 +75,23 @@ def test_what_is_meant_is_left_alone(spec: dict[str, Any]) -> None:
         (
             {
                 "endpointSelector": {
+                    "matchExpressions": [{"key": PODS, "operator": "In", "values": ["shop", "db"]}]
+                },
+                "ingress": [PLAIN],
+            },
+            ("spec.endpointSelector", "names namespace db", "in its own only: shop"),
+        ),
+        (
+            {
+                "egress": [
+                    {"toPorts": [{"ports": [{"port": "80", "endPort": 70, "protocol": "TCP"}]}]}
+                ]
+            },
+            ("ports[0].endPort", "70 is below port 80"),
+        ),
+        (
+            {
+                "endpointSelector": {
                     "matchLabels": {"k8s:app": "a"},
                     "matchExpressions": [{"key": "k8s:app", "operator": "DoesNotExist"}],
                 },

@@ -24,6 +24,7 @@ from .storage import Key, Store
 from .strategic import strategic_merge
 from .structural import default_values, prune
 from .validation import validate
+from .validation.policy import policy_mistakes, policy_warnings
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -186,6 +187,8 @@ class Rest:
         self, resource: Resource, item: Json, old: Json | None, options: WriteOptions
     ) -> Json:
         self.admit(resource, item, old)
+        if old is None or desired(item) != desired(old):
+            options.warnings.extend(policy_warnings(item))
         if options.dry_run:
             item["metadata"].setdefault("resourceVersion", "")
             return item
@@ -219,6 +222,7 @@ class Rest:
         item.setdefault("metadata", {})
         if decoder.unknown and options.validation != "Ignore":
             texts = [f'unknown field "{path}"' for path in decoder.unknown]
+            texts += policy_mistakes(_mapping(body))
             if options.validation == "Strict":
                 raise bad_request(
                     f'{resource.kind} in version "{resource.version}" cannot be handled as a '

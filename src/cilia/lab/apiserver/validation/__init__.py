@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from cilia.lab.apiserver.crd import KEY as DEFINITIONS
 from cilia.lab.apiserver.crd import definition_causes
-from cilia.lab.apiserver.errors import Json, invalid
+from cilia.lab.apiserver.errors import Cause, Json, invalid
 from cilia.lab.apiserver.openapi_rules import schema_causes
 from cilia.lab.apiserver.resources import Resource
 
@@ -16,6 +16,7 @@ from .causes import Causes
 from .configuration import check_config_map, check_secret
 from .metadata import check_metadata
 from .pod import check_pod
+from .policy import policy_mistakes
 from .service import check_policy, check_service, check_slice
 from .workload import check_deployment, check_job, check_workload
 
@@ -53,6 +54,9 @@ def validate(resource: Resource, item: Json, old: Json | None) -> None:
         causes.found += schema_causes(item, resource.open_schema)
     elif check := _CHECKS.get(resource.key):
         check(causes, item, old)
+    if causes.found and (told := policy_mistakes(item)):
+        # A schema knows that something is wrong, and seldom what was meant.
+        causes.found.append(Cause("FieldValueInvalid", f"Invalid value: {told[0]}", "spec"))
     if causes.found:
         name = str(item["metadata"].get("name", ""))
         raise invalid(resource.group, resource.kind, name, causes.found)
