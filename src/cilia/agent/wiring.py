@@ -1,7 +1,7 @@
 """The whole agent: which rooms there are, who is handed what, what starts on what.
 
     cluster ─► sources ─► tables ─► identity, endpoint, policy, ipcache, service, node
-                                          └────────► kernel maps, links, routes
+                                       └────────► kernel maps, links, routes
 
 Read it from top to bottom: the network, the datapath, the rooms, the layers.
 """
@@ -288,7 +288,6 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         (
             Noted(parts.policy, parts.note_policy),
             parts.enforcement,
-            parts.accounting,
             sweeper,
             collector,
             Noted(socket, invite),
