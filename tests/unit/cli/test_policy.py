@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cilia.cli.commands import policy_status
+from cilia.cli.commands import policy, policy_status
 from cilia.cli.errors import ClientError
 from cilia.cli.program import cilia
 
@@ -15,6 +15,7 @@ STATUS = {
     "kind": "CiliumNetworkPolicy",
     "namespace": "shop",
     "name": "p",
+    "source": "kubernetes",
     "valid": True,
     "error": "",
     "warnings": ["spec.x is odd; do y"],
@@ -26,7 +27,9 @@ STATUS = {
     "missing": ["shop/web"],
     "reason": "the endpoint is closed",
 }
-REFUSED = {**STATUS, "name": "q", "valid": False, "error": "spec: is wrong", "enforced": 0}
+REFUSED = {**STATUS, "name": "q", "source": "/policies/q.yaml:3"} | {
+    "valid": False, "error": "spec: is wrong", "enforced": 0,
+}  # fmt: skip
 
 
 def rule(**facts: Any) -> dict[str, Any]:
@@ -60,7 +63,20 @@ CONFLICTS = {
 }
 
 
+LABEL = "k8s:io.cilium.k8s.policy"
+SELECTOR = {
+    "selector": "k8s:app=web",
+    "labels": [
+        f"{LABEL}.derived-from=CiliumNetworkPolicy", f"{LABEL}.name=p", f"{LABEL}.namespace=shop",
+        f"{LABEL}.derived-from=CiliumClusterwideNetworkPolicy", f"{LABEL}.name=w",
+    ],
+    "users": 2,
+    "identities": [7],
+}  # fmt: skip
+
+
 ANSWERS = {
+    "/v1/policy/selectors": [SELECTOR],
     "/v1/policy/status": [STATUS, REFUSED],
     "/v1/policy/stats": STATS,
     "/v1/policy/conflicts": CONFLICTS,
@@ -82,12 +98,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
 def test_list_names_the_missing_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = run(monkeypatch, "list").output.splitlines()
     assert lines[0].split() == [
-        "KIND", "NAMESPACE", "NAME", "VALID", "ENFORCED", "RULES", "MESSAGE",
+        "KIND", "NAMESPACE", "NAME", "SOURCE", "VALID", "ENFORCED", "RULES", "MESSAGE",
     ]  # fmt: skip
-    assert lines[1].split()[:6] == ["CiliumNetworkPolicy", "shop", "p", "True", "1/2", "2"]
+    assert lines[1].split()[:7] == [
+        "CiliumNetworkPolicy", "shop", "p", "kubernetes", "True", "1/2", "2",
+    ]  # fmt: skip
     assert "not enforced by shop/web: the endpoint is closed" in lines[1]
     assert "warning: spec.x is odd; do y" in lines[2]
-    assert lines[3].split()[3:5] == ["False", "0/2"]
+    assert lines[3].split()[3:6] == ["/policies/q.yaml:3", "False", "0/2"]
     assert "spec: is wrong" in lines[3]
 
 
@@ -106,6 +124,16 @@ def test_stats_count_what_rules_allow_and_deny(monkeypatch: pytest.MonkeyPatch) 
     assert lines[-1].startswith("4 more packets were denied")
     unused = json.loads(run(monkeypatch, "stats", "--unused", "-o", "json").output)
     assert [each["path"] for each in unused["rules"]] == ["spec.ingress[1]"]
+
+
+def test_selectors_name_their_policies_and_with_v_all_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(policy, "agent", Agent)
+    short = CliRunner().invoke(cilia, ["policy", "selectors"]).output
+    assert short.splitlines()[1].split() == ["k8s:app=web", "shop/p,", "w", "2", "7"]
+    full = CliRunner().invoke(cilia, ["policy", "selectors", "-v"]).output
+    assert "k8s:io.cilium.k8s.policy.name=p" in full
 
 
 def test_conflicts_name_both_rules(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,20 +40,38 @@ def get(output: str) -> None:
 
 
 @policy.command("selectors")
+@click.option("-v", "--verbose", is_flag=True, help="all labels of the policies")
 @click.option("-o", "--output", default="table", metavar="FORMAT", help="json, yaml, jsonpath=…")
-def selectors(output: str) -> None:
+def selectors(verbose: bool, output: str) -> None:
     """Show the selectors in use and the identities each selects."""
     entries = agent().get("/v1/policy/selectors") or []
     rows = [
         [
             entry["selector"],
-            ", ".join(sorted(str(label) for label in entry.get("labels") or [])),
+            ", ".join(sorted(entry["labels"] if verbose else policy_names(entry["labels"]))),
             str(entry.get("users", 0)),
             [str(number) for number in sorted(entry.get("identities") or [])] or [""],
         ]
         for entry in entries
     ]
     emit(entries, output, table(("SELECTOR", "LABELS", "USERS", "IDENTITIES"), rows))
+
+
+def policy_names(labels: list[str]) -> list[str]:
+    """The policies that labels are of, as namespace/name.
+
+    >>> policy_names(["k8s:io.cilium.k8s.policy.derived-from=CiliumNetworkPolicy",
+    ...               "k8s:io.cilium.k8s.policy.name=p", "k8s:io.cilium.k8s.policy.namespace=a"])
+    ['a/p']
+    """
+    found: list[str] = []
+    for label in labels:
+        key, _, value = label.partition("=")
+        if key.endswith(".policy.name"):
+            found.append(value)
+        elif key.endswith(".policy.namespace") and found:
+            found[-1] = f"{value}/{found[-1]}"
+    return found
 
 
 @policy.command("wait")
