@@ -288,6 +288,7 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         (
             Noted(parts.policy, parts.note_policy),
             parts.enforcement,
+            parts.accounting,
             sweeper,
             collector,
             Noted(socket, invite),
