@@ -171,7 +171,7 @@ class PolicyObjects:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def write(row: PolicyEnforcement) -> Failed | None:
-            kind, namespace, name = row.key
+            kind, namespace, name, _ = row.key
             path = f"{ROOT}/{PATHS[kind].format(namespace=namespace, name=name)}"
             async with slots:
                 try:
@@ -180,7 +180,9 @@ class PolicyObjects:
                     return Failed(row.key, f"status of {kind} {namespace}/{name}: {error}")
             return None
 
-        done = await asyncio.gather(*(write(row) for row in rows if row.key[0] in PATHS))
+        # Files have no object: one of the same name has a row of its own.
+        ours = [row for row in rows if row.key[0] in PATHS and not row.key[3]]
+        done = await asyncio.gather(*map(write, ours))
         return [failed for failed in done if failed is not None]
 
     async def delete(self, rows: Sequence[PolicyEnforcement]) -> Sequence[Failed]:

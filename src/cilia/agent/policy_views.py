@@ -130,6 +130,13 @@ def counted_rules(policies: Iterable[Policy]) -> Iterator[ProvenanceRule]:
         yield closers((), direction)[0]
 
 
+def policy_source(row: PolicyObject | None) -> str:
+    """Returns where a policy is from: `kubernetes`, or `file:line`; empty when it is gone."""
+    if row is None:
+        return ""
+    return row.uid if row.source else "kubernetes"
+
+
 def statuses_json(parts: Parts) -> list[Json]:
     """Returns what became of each policy object on this node."""
     numbers = {row.key: row.endpoints for row in parts.tables.policy_statuses}
@@ -138,6 +145,7 @@ def statuses_json(parts: Parts) -> list[Json]:
             "kind": row.key[0],
             "namespace": row.key[1],
             "name": row.key[2],
+            "source": policy_source(parts.tables.policies.get(row.key)),
             "generation": row.generation,
             "valid": not row.error,
             "error": row.error,

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
+from cilia.model.rules import FILE
 from cilia.policy.provenance import ProvenanceRule
-from cilia.policy.trial.documents import SUFFIXES, BrokenInput, Document, path_steps, read_documents
+from cilia.policy.trial.documents import BrokenInput, Document, path_steps, read_documents
 from cilia.runtime.table import Table
 from cilia.state.policies import PolicyObject
 
@@ -33,12 +35,11 @@ def rule_place(policies: Table[PolicyObject], rule: ProvenanceRule) -> str:
     that the rule is not there any more.
     """
     key = rule.policy
-    row = policies.get((key.kind, key.namespace, key.name))
+    row = policies.get(astuple(key))
     if row is None:
         return ""
-    file = row.uid.rpartition(":")[0]
-    if file.endswith(SUFFIXES):
-        return _file_place(row, Path(file), rule.path)
+    if row.source == FILE:
+        return _file_place(row, Path(row.uid.rpartition(":")[0]), rule.path)
     name = "/".join(filter(None, (SHORT_NAMES.get(key.kind, key.kind), key.namespace, key.name)))
     line = kubectl_line(msgspec.json.decode(row.text), rule.path)
     return f"{name}:{line}" if line else name

@@ -219,6 +219,7 @@ def policy_sources(client: KubernetesClient, tables: Tables) -> list[TableSource
                 kind,
                 item["metadata"].get("namespace", ""),
                 item["metadata"]["name"],
+                "",
             ),
             waits_for=countdown,
         )

@@ -21,6 +21,8 @@ from cilia.state.nodes import Node
 from cilia.state.policies import PolicyObject
 
 Json = dict[str, Any]
+PLACE = "cilia.io/written-in"
+"""The annotation that tells a file's policy from an object of the same name."""
 
 
 def endpoint_json(parts: Parts, row: EndpointRow) -> Json:
@@ -147,12 +149,18 @@ def identity_endpoints_json(parts: Parts) -> list[Json]:
 
 def policy_json(parts: Parts) -> Json:
     """Returns the model Policy: every object in force, as it was written."""
-    held = [
-        msgspec.json.decode(row.text)
-        for row in sorted(parts.tables.policies, key=lambda row: row.key)
-    ]
+    held = [policy_document(row) for row in sorted(parts.tables.policies, key=lambda row: row.key)]
     text = msgspec.json.encode(held).decode()
     return {"revision": parts.policy.engine.revision, "policy": text}
+
+
+def policy_document(row: PolicyObject) -> Json:
+    """Returns an object as it was written; one of a file is annotated with its place."""
+    found: Json = msgspec.json.decode(row.text)
+    if row.source:
+        metadata = found.setdefault("metadata", {})
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), PLACE: row.uid}
+    return found
 
 
 def rule_json(rule: ProvenanceRule, policies: Table[PolicyObject]) -> Json:

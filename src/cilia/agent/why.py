@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from cilia.agent.parties import Destination, Parties
 from cilia.agent.views import rule_json
@@ -89,7 +90,7 @@ def _facts(
     for party in parties:
         if party.endpoint:
             policies |= engine.subjects.policies_on(party.labels)
-    rows = [tables.policies.get((key.kind, key.namespace, key.name)) for key in policies]
+    rows = [tables.policies.get(astuple(key)) for key in policies]
     return Facts(
         policies=policies,
         texts={PolicyKey(*row.key): row.text for row in rows if row is not None},
@@ -154,6 +155,7 @@ def _change_json(change: Change) -> Json:
         "kind": policy.kind,
         "namespace": policy.namespace,
         "name": policy.name,
+        "source": policy.source,
         "path": change.path,
         "value": change.value,
     }

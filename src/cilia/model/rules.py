@@ -20,6 +20,10 @@ class Direction(IntEnum):
     EGRESS = 1
 
 
+FILE = "file"
+"""The source of policies that are written in files."""
+
+
 class PolicyKey(msgspec.Struct, frozen=True, order=True):
     """Names one policy object."""
 
@@ -28,13 +32,12 @@ class PolicyKey(msgspec.Struct, frozen=True, order=True):
     namespace: str
     """Empty for what belongs to no namespace."""
     name: str
+    source: str = ""
+    """FILE: of the watched folder; empty: of the API server. Both may have one of that name."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.kind} {self.namespace}/{self.name}"
-            if self.namespace
-            else (f"{self.kind} {self.name}")
-        )
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {name}" + (f" ({self.source})" if self.source else "")
 
 
 class CidrGroupReference(msgspec.Struct, frozen=True):

@@ -80,10 +80,10 @@ def changed(document: object, change: Change) -> Any:
     return result
 
 
-def parsed(document: object, context: Context) -> Policy | None:
-    """The policy of an object; None if it is not valid."""
+def parsed(document: object, context: Context, source: str) -> Policy | None:
+    """The policy of an object from a source; None if it is not valid."""
     try:
-        return parse_policy(document, context)
+        return parse_policy(document, context, source)
     except InvalidValue:
         return None
 

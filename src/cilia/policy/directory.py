@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import astuple
 
 from cilia.model.errors import PolicyError
-from cilia.model.rules import PolicyKey
+from cilia.model.rules import FILE, PolicyKey
 from cilia.policy.sources import parse_policy
 from cilia.policy.syntax.context import Context
 from cilia.policy.trial.documents import SUFFIXES, BrokenInput, Document, read_documents
@@ -129,7 +130,7 @@ class PolicyDirectory:
         found: Documents = {}
         for document in read_documents(path):
             try:
-                key = parse_policy(document.content, self._context).key
+                key = parse_policy(document.content, self._context, FILE).key
             except PolicyError as error:
                 raise document.broken(error) from None
             if key in found:
@@ -154,14 +155,12 @@ class PolicyDirectory:
             if self._places.get(key) is not document
         ]
         self._table.upsert(*fresh)
-        self._table.delete(*[_table_key(key) for key in self._places.keys() - places.keys()])
+        self._table.delete(*[astuple(key) for key in self._places.keys() - places.keys()])
         self._places = places
-
-
-def _table_key(key: PolicyKey) -> tuple[str, str, str]:
-    return (key.kind, key.namespace, key.name)
 
 
 def _row(key: PolicyKey, document: Document, generation: int) -> PolicyObject:
     text = msgspec.json.encode(document.content)
-    return PolicyObject(*_table_key(key), document.place, generation, text)
+    return PolicyObject(
+        key.kind, key.namespace, key.name, document.place, generation, text, key.source
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from cilia.model.rules import Direction, PolicyKey
+from cilia.model.rules import Direction, Policy, PolicyKey
 from cilia.policy.changes import (
     Change,
     Wanted,
@@ -68,7 +68,7 @@ class _Search:
             text = whatif.facts.texts.get(key)
             document = msgspec.json.decode(text) if text else None
             # Of an object that was refused, the version before it is in force: not this text.
-            if parsed(document, whatif.facts.context) == policy:
+            if parsed(document, whatif.facts.context, key.source) == policy:
                 self._documents[key] = document
 
     def opening(self) -> list[Change]:
@@ -164,15 +164,18 @@ class _Search:
             self._whatif.take(change.policy)
             del self._documents[change.policy]
             return True
-        policy = parsed(document, self._whatif.facts.context)
+        policy = self._parsed(document, change)
         if policy is None:
             return False
         self._documents[change.policy] = document
         self._whatif.put(policy)
         return True
 
+    def _parsed(self, document: object, change: Change) -> Policy | None:
+        return parsed(document, self._whatif.facts.context, change.policy.source)
+
     def _restore(self, change: Change, before: object) -> None:
-        policy = parsed(before, self._whatif.facts.context) if before is not None else None
+        policy = self._parsed(before, change) if before is not None else None
         if policy is None:
             self._documents.pop(change.policy, None)
             self._whatif.take(change.policy)

@@ -20,7 +20,7 @@ from cilia.runtime.table import Change, Changes, Table, Watch
 from cilia.state.endpoints import EndpointRow
 from cilia.state.identities import IdentityRow
 from cilia.state.ipcache import IpcacheRow
-from cilia.state.policies import PolicyObject
+from cilia.state.policies import Key, PolicyObject
 from cilia.state.policy_statuses import PolicyStatus
 from cilia.state.tables import Tables
 
@@ -53,7 +53,7 @@ class PolicyService:
         self._has_moved = asyncio.Event()
         self._first = True
         self._moved: list[tuple[Table[Any], int]] = []
-        self._errors: dict[tuple[str, str, str], str] = {}
+        self._errors: dict[Key, str] = {}
 
     async def run(self, ready: asyncio.Event) -> None:
         """Follows the tables until cancelled; ready once the kernel has the first state."""
@@ -121,7 +121,7 @@ class PolicyService:
         """Writes what became of each policy."""
         rows = []
         for row in self._tables.policies:
-            key = PolicyKey(row.kind, row.namespace, row.name)
+            key = PolicyKey(*row.key)
             rows.append(
                 PolicyStatus(
                     row.key,
@@ -143,14 +143,14 @@ class PolicyService:
     def _policy(self, change: Change[PolicyObject]) -> None:
         row = change.new or change.old
         assert row is not None, "a change has a row before or after"
-        key = PolicyKey(row.kind, row.namespace, row.name)
+        key = PolicyKey(*row.key)
         self._errors.pop(row.key, None)
         if change.new is None:
             self.engine.delete_policy(key)
             return
         try:
             document = msgspec.json.decode(change.new.text)
-            self.engine.set_policy(parse_policy(document, self._settings.context))
+            self.engine.set_policy(parse_policy(document, self._settings.context, row.source))
         except (PolicyError, msgspec.DecodeError) as error:
             # The last good state of this object stays in force.
             self._errors[row.key] = str(error)

@@ -1,5 +1,7 @@
 """Policy objects to policies: the one way in, whatever the kind and wherever from."""
 
+import msgspec
+
 from cilia.model.errors import NotSupported, PolicyError
 from cilia.model.rules import Policy, PolicyKey
 from cilia.policy.syntax.cilium import CLUSTERWIDE, NAMESPACED, parse_cilium
@@ -16,14 +18,19 @@ KINDS = {
 }
 
 
-def parse_policy(document: object, context: Context | None = None) -> Policy:
+def parse_policy(document: object, context: Context | None = None, source: str = "") -> Policy:
     """The policy that an object, as JSON or YAML gives it, writes.
+
+    Args:
+        document: The object.
+        context: What its meaning depends on besides.
+        source: Where it is from, as `PolicyKey.source`.
 
     Raises:
         PolicyError: It is not valid: which field, what is wrong with it, and the remedy.
             NotSupported when it is valid and asks for what is not enforced yet.
     """
-    key = policy_key(document)
+    key = msgspec.structs.replace(policy_key(document), source=source)
     field = Field(str(key), "", document)
     parse = parse_kubernetes if key.kind == KIND else parse_cilium
     try:

@@ -1,6 +1,6 @@
 """policy enforcements: how far each policy object has got in this node's kernel.
 
-Key: (kind, namespace, name). Written by the agent, which compares what policy wants with
+Key: (kind, namespace, name, source). Written by the agent, which compares what policy wants with
 the endpoints' rows in the kernel; read by the API and by the agent's status writer.
 """
 

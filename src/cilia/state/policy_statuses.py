@@ -1,6 +1,6 @@
 """policy statuses: what became of each policy object on this node.
 
-Key: (kind, namespace, name). Written by policy; read by the API and by the agent,
+Key: (kind, namespace, name, source). Written by policy; read by the API and by the agent,
 which writes the objects' status conditions.
 """
 

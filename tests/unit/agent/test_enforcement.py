@@ -22,7 +22,7 @@ from cilia.state.tables import Tables
 
 ROW = np.dtype([("id", "<u4"), ("policy", "<u4"), ("flags", "<u4")])
 READY = 1
-KEY = ("CiliumNetworkPolicy", "shop", "p")
+KEY = ("CiliumNetworkPolicy", "shop", "p", "")
 SPEC: dict[str, Any] = {"endpointSelector": {}, "ingress": [{}, {"fromEndpoints": [{}]}]}
 
 
@@ -61,7 +61,7 @@ class Node:
             "spec": SPEC,
         }
         text = msgspec.json.encode(document)
-        self.tables.policies.upsert(PolicyObject(*KEY, "u", 3, text))
+        self.tables.policies.upsert(PolicyObject(*KEY[:3], "u", 3, text))
         self.tables.policies.mark_synced()
         self.say(PolicyStatus(KEY, 3, revision=7, endpoints=(1, 2)))
         self.service = Enforcement(
@@ -133,7 +133,7 @@ def test_what_is_odd_is_said_until_the_object_changes(node: Node) -> None:
         "metadata": {"name": "p", "namespace": "shop"},
         "spec": {**SPEC, "ingress": [{}]},
     }
-    node.tables.policies.upsert(PolicyObject(*KEY, "u", 4, msgspec.json.encode(document)))
+    node.tables.policies.upsert(PolicyObject(*KEY[:3], "u", 4, msgspec.json.encode(document)))
     assert node.look().warnings == ()
 
 
@@ -167,8 +167,8 @@ def test_many_new_objects_are_read_a_few_at_a_time(
     monkeypatch.setattr(enforcement, "READ_AT_ONCE", 2)
     text = node.tables.policies.snapshot()[0].text
     for index in range(4):
-        key = (KEY[0], "shop", f"p{index}")
-        node.tables.policies.upsert(PolicyObject(*key, "u", 3, text))
+        key = (KEY[0], "shop", f"p{index}", "")
+        node.tables.policies.upsert(PolicyObject(*key[:3], "u", 3, text))
         node.say(PolicyStatus(key, 3, revision=7, endpoints=(1,)))
     table = node.tables.policy_enforcements
     counts = []

@@ -142,4 +142,4 @@ def test_a_policys_row_does_not_move_with_its_status() -> None:
     }
     kind = "CiliumNetworkPolicy"
     assert policy_row(kind, item) == policy_row(kind, later)
-    assert policy_row(kind, item).key == (kind, "shop", "web")
+    assert policy_row(kind, item).key == (kind, "shop", "web", "")

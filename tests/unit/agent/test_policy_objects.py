@@ -13,7 +13,7 @@ from cilia.state.policy_enforcements import PolicyEnforcement
 from cilia.wire.kubernetes import ApiError, KubernetesClient
 
 PATH = "/apis/cilium.io/v2/namespaces/shop/ciliumnetworkpolicies/p"
-KEY = ("CiliumNetworkPolicy", "shop", "p")
+KEY = ("CiliumNetworkPolicy", "shop", "p", "")
 NODES = ("node-1", "node-2")
 
 
@@ -168,7 +168,11 @@ def test_conditions_are_written_once_and_their_time_moves_with_the_status_alone(
 
 def test_other_kinds_and_objects_that_are_gone_are_left_alone() -> None:
     cluster = Cluster()
-    for key in (("NetworkPolicy", "shop", "n"), ("CiliumNetworkPolicy", "shop", "gone")):
+    for key in (
+        ("NetworkPolicy", "shop", "n", ""),
+        ("CiliumNetworkPolicy", "shop", "gone", ""),
+        (*KEY[:3], "file"),
+    ):
         write(target(cluster), row("shop/a", key=key))
     assert cluster.writes == 0
 

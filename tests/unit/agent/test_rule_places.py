@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cilia.agent.rule_places import kubectl_line, rule_place
-from cilia.model.rules import Direction, PolicyKey
+from cilia.model.rules import FILE, Direction, PolicyKey
 from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.trial.documents import parse_documents
 from cilia.state import policies
@@ -92,11 +92,14 @@ def test_a_file_is_named_with_its_line(tmp_path: Path) -> None:
     document = next(parse_documents(file.read_text(), str(file)))
     text = msgspec.json.encode(document.content)
     table = policies.table()
-    table.upsert(PolicyObject(KEY.kind, KEY.namespace, KEY.name, document.place, 1, text))
-
-    assert rule_place(table, rule("spec.ingress[1]")) == document.place_of("spec.ingress[1]")
+    table.upsert(PolicyObject(KEY.kind, KEY.namespace, KEY.name, document.place, 1, text, FILE))
+    written = msgspec.structs.replace(
+        rule("spec.ingress[1]"), policy=msgspec.structs.replace(KEY, source=FILE)
+    )
+    assert rule_place(table, written) == document.place_of("spec.ingress[1]")
+    assert rule_place(table, rule("spec.ingress[1]")) == ""
     file.unlink()
-    assert rule_place(table, rule("spec.ingress[1]")) == document.place
+    assert rule_place(table, written) == document.place
 
 
 def test_an_object_that_is_gone_has_no_place() -> None:

@@ -4,6 +4,7 @@ import ipaddress
 
 import msgspec
 import pytest
+from msgspec.structs import astuple
 
 from cilia.agent.why import WhyRequest, WhySettings, why
 from cilia.model.errors import InvalidValue, NotFound
@@ -144,12 +145,14 @@ class World:
                 RemoteEndpoint(space, pod, identity, "172.30.0.12", (address,), ports)
             )
 
-    def put(self, document):
-        policy = parse_policy(document)
+    def put(self, document, source=""):
+        policy = parse_policy(document, source=source)
         key = policy.key
         self.engine.set_policy(policy)
         self.tables.policies.upsert(
-            PolicyObject(key.kind, key.namespace, key.name, "", 1, msgspec.json.encode(document))
+            PolicyObject(
+                key.kind, key.namespace, key.name, "", 1, msgspec.json.encode(document), key.source
+            )
         )
 
     def ask(self, source, destination, port="", protocol="TCP", error=""):
@@ -158,15 +161,15 @@ class World:
 
     def do(self, change):
         """Makes a change that an answer proposes."""
-        key = PolicyKey(change["kind"], change["namespace"], change["name"])
-        row = self.tables.policies.get((key.kind, key.namespace, key.name))
+        key = PolicyKey(change["kind"], change["namespace"], change["name"], change["source"])
+        row = self.tables.policies.get(astuple(key))
         before = msgspec.json.decode(row.text) if row is not None else None
         after = changed(before, Change(change["action"], key, change["path"], change["value"]))
         if after is None:
             self.engine.delete_policy(key)
-            self.tables.policies.delete((key.kind, key.namespace, key.name))
+            self.tables.policies.delete(astuple(key))
         else:
-            self.put(after)
+            self.put(after, key.source)
 
 
 RULE1 = "CiliumNetworkPolicy default/rule1"
@@ -389,9 +392,27 @@ def test_enforcement_modes():
     assert "enable-policy is never" in never["notes"]
 
 
+def test_a_policy_of_a_file_is_named_and_changed_as_such():
+    world = World()
+    key = PolicyKey("CiliumNetworkPolicy", "default", "rule1")
+    row = world.tables.policies.get(astuple(key))
+    world.put(msgspec.json.decode(row.text), "file")
+    assert world.ask("xwing", "deathstar-1", 80)["answer"].startswith(
+        f"DENIED by {RULE1}, {RULE1} (file): closes ingress"
+    )
+    world.engine.delete_policy(key)
+    world.tables.policies.delete(row.key)
+    answer = world.ask("xwing", "deathstar-1", 80)
+    assert answer["answer"].startswith(f"DENIED by {RULE1} (file)")
+    assert answer["changes"][0]["source"] == "file"
+    for change in answer["changes"]:
+        world.do(change)
+    assert world.ask("xwing", "deathstar-1", 80)["allowed"]
+
+
 def test_of_a_refused_object_the_version_in_force_answers():
     world = World()
-    row = world.tables.policies.get(("CiliumNetworkPolicy", "default", "rule1"))
+    row = world.tables.policies.get(("CiliumNetworkPolicy", "default", "rule1", ""))
     world.tables.policies.upsert(msgspec.structs.replace(row, text=b'{"kind": "broken"}'))
     answer = world.ask("xwing", "deathstar-1", 80)
     assert answer["answer"].startswith(f"DENIED by {RULE1}")

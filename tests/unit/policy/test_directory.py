@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+import msgspec
 import pytest
 
 from cilia.model.rules import PolicyKey
@@ -42,10 +43,10 @@ class Folder:
         self.source = PolicyDirectory(path, self.table, Clock(), Context())
         self.writes = 0
 
-    def write(self, file, name, field="ingress"):
+    def write(self, file, name, field="ingress", more=""):
         self.writes += 1
         target = self.path / file
-        target.write_text(POLICY.format(name=name, field=field))
+        target.write_text(POLICY.format(name=name, field=field) + more)
         os.utime(target, ns=(self.writes, self.writes))
         self.source.read()
 
@@ -83,7 +84,7 @@ def test_a_broken_file_names_the_line_and_leaves_what_it_said(folder):
 
 def test_a_rule_has_a_place(folder):
     folder.write("a.yaml", "one")
-    key = PolicyKey("CiliumNetworkPolicy", "default", "one")
+    key = PolicyKey("CiliumNetworkPolicy", "default", "one", "file")
     assert folder.source.place(key, "spec.ingress[1]") == f"{folder.path / 'a.yaml'}:9"
     assert folder.source.place(PolicyKey("NetworkPolicy", "default", "x"), "spec") == ""
 
@@ -93,6 +94,18 @@ def test_what_nobody_touched_is_not_written_again(folder):
     revision = folder.table.revision
     folder.source.read()
     assert folder.table.revision == revision
+
+
+def test_an_object_of_the_same_name_stays_beside_the_file(folder):
+    folder.write("a.yaml", "one")
+    (row,) = folder.table
+    applied = msgspec.structs.replace(row, uid="u", source="")
+    folder.table.upsert(applied)
+    folder.write("a.yaml", "one", more="# again\n")
+    assert {each.source for each in folder.table} == {"", "file"}
+    (folder.path / "a.yaml").unlink()
+    folder.source.read()
+    assert list(folder.table) == [applied]
 
 
 def test_a_folder_that_goes_away_as_a_whole_leaves_what_it_said(folder):

@@ -46,10 +46,10 @@ class Agent:
         ):  # fmt: skip
             table.mark_synced()
 
-    def put(self, name, spec, generation=1):
+    def put(self, name, spec, generation=1, source=""):
         document = {"kind": "CiliumNetworkPolicy", "metadata": {"name": name}, "spec": spec}
         text = json.dumps(document).encode()
-        row = PolicyObject("CiliumNetworkPolicy", "default", name, "u", generation, text)
+        row = PolicyObject("CiliumNetworkPolicy", "default", name, "u", generation, text, source)
         self.tables.policies.upsert(row)
 
     async def until(self, condition):
@@ -57,8 +57,8 @@ class Agent:
             while not condition():
                 await asyncio.sleep(0)
 
-    def status(self, name):
-        return self.tables.policy_statuses.get(("CiliumNetworkPolicy", "default", name))
+    def status(self, name, source=""):
+        return self.tables.policy_statuses.get(("CiliumNetworkPolicy", "default", name, source))
 
 
 def endpoint(number, identity):
@@ -158,6 +158,35 @@ def test_addresses_of_pods_follow_the_ipcache_where_cidr_rules_match_them(tmp_pa
     asyncio.run(main())
 
 
+def test_a_file_and_an_object_of_one_name_both_count_each_by_itself(tmp_path):
+    async def main():
+        agent = Agent(tmp_path)
+
+        def has(name, source):
+            status = agent.status(name, source)
+            return (status.revision > 0, status.endpoints, bool(status.error)) if status else None
+
+        async def scenario():
+            agent.sync_all()
+            web, db = ({"matchLabels": {"app": app}} for app in ("web", "db"))
+            agent.put("p", {"endpointSelector": web, "ingress": [{}]})
+            agent.put("p", {"endpointSelector": db, "ingress": [{}]}, source="file")
+            await agent.until(lambda: has("p", "file") == (True, (2,), False))
+            assert has("p", "") == (True, (1,), False)
+            assert all(row.ingress_enforced for row in agent.endpoints.rows.values())
+            agent.put("p", {"endpointSelector": 1}, 2)
+            await agent.until(lambda: has("p", "") == (True, (1,), True))
+            assert has("p", "file") == (True, (2,), False)
+            agent.tables.policies.delete(("CiliumNetworkPolicy", "default", "p", ""))
+            await agent.until(lambda: agent.status("p") is None)
+            assert [row.ingress_enforced for row in agent.endpoints.rows.values()] == [False, True]
+            assert has("p", "file") == (True, (2,), False)
+
+        await running(agent, scenario)
+
+    asyncio.run(main())
+
+
 def test_a_policy_takes_effect_and_says_where(tmp_path):
     async def main():
         agent = Agent(tmp_path)
@@ -169,7 +198,7 @@ def test_a_policy_takes_effect_and_says_where(tmp_path):
             assert agent.status("p").endpoints == (1,)
             assert agent.endpoints.rows[1].ingress_enforced
             assert agent.endpoints.rows[1].generation >= agent.status("p").revision
-            agent.tables.policies.delete(("CiliumNetworkPolicy", "default", "p"))
+            agent.tables.policies.delete(("CiliumNetworkPolicy", "default", "p", ""))
             await agent.until(lambda: not agent.endpoints.rows[1].ingress_enforced)
             assert agent.status("p") is None
 
