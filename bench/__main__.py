@@ -6,6 +6,7 @@ import sys
 NAMES = (
     "datapath",
     "program",
+    "provenance",
     "ipcache",
     "policy_engine",
     "tables",
