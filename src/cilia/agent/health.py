@@ -1,5 +1,7 @@
 """Is every part of this node well? The REST API's StatusResponse."""
 
+import socket
+from pathlib import Path
 from typing import Any
 
 from cilia import __version__
@@ -28,7 +30,7 @@ def status_response(parts: Parts, usages: list[MapUsage], lost_events: int) -> J
         "kubernetes": parts.cluster.status(),
         "cni-file": cni_status(parts),
         "container-runtime": {"state": "Disabled"},
-        "hubble": {"state": "Disabled"},
+        "hubble": hubble_status(parts.site.hubble_socket),
         "datapath-mode": "veth",
         "attach-mode": "tcx" if parts.attacher.has_tcx else "tc",
         "kube-proxy-replacement": {
@@ -90,6 +92,22 @@ def cilium_status(parts: Parts) -> Json:
         what = ", ".join(waiting) or "the first computation"
         return {"state": "Warning", "msg": f"policy waits for {what}"}
     return {"state": "Ok", "msg": __version__}
+
+
+def hubble_status(path: Path) -> Json:
+    """Returns whether an observer answers at Hubble's socket."""
+    if not path.exists():
+        return {"state": "Disabled", "msg": f"no observer at {path}"}
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            return {"state": "Warning", "msg": f"{path}: the observer is too busy to answer"}
+        except OSError as error:
+            remedy = "start `cilia observer` again"
+            return {"state": "Failure", "msg": f"{path}: {error.strerror}; {remedy}"}
+    return {"state": "Ok", "msg": f"serving at {path}"}
 
 
 def cni_status(parts: Parts) -> Json:

@@ -132,6 +132,8 @@ class FlowMaker:
         if kind == POLICY_VERDICT or reason in (POLICY_DENIED, POLICY_DENY):
             refs = self._names.policies(int(rows["provenance"][0]))
             _add_policies(made, refs, "egress" if rows["direction"][0] == 1 else "ingress")
+            if refs and all(ref.verdict == "default-deny" for ref in refs):
+                made.policy_match_type = 0  # the row matches all, but no rule did
 
 
 def _add_policies(made: flow_pb2.Flow, refs: Sequence[PolicyRef], direction: str) -> None:

@@ -56,6 +56,7 @@ class Parties:
         self.version = 0
         """Moves when a party comes or learns its name."""
         self._numbers: dict[int, int] = {}
+        self._fresh: list[NDArray[np.void]] = []
         self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(4)]
 
     def numbers(self, records: NDArray[np.void], side: str) -> NDArray[np.uint32]:
@@ -66,7 +67,13 @@ class Parties:
         found = [known.get(key, UNSEEN) for key in unique.tolist()]
         for at in (at for at, number in enumerate(found) if number == UNSEEN):
             found[at] = self._add(int(unique[at]), records[first[at]], side)
+            self._fresh.append(records[first[at] : first[at] + 1].copy())
         return np.array(found, dtype="u4")[inverse]
+
+    def take_fresh(self) -> list[NDArray[np.void]]:
+        """One record of each party that came since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def join(self, names: Names) -> None:
         """Names what can be named now; an address with a new owner becomes a new party."""

@@ -1,5 +1,6 @@
 """Flows in memory: a ring of columns, fed by batches, read by sequence number."""
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ RECORDED = (
 class Loss(msgspec.Struct, frozen=True):
     """Records that found their ring full."""
 
+    serial: int
+    """Counts losses."""
     position: int
     """The sequence number of the first flow that was seen after it."""
     time: int
@@ -79,10 +82,19 @@ class FlowStore:
         """Tells the flows of this store from those of its predecessors."""
         self.total = 0
         """Flows taken in so far: the sequence number of the next one."""
+        self.shown = 0
+        """Readers see flows before this one: the names of later ones are being asked for."""
+        self.followers = 0
+        """Readers that wait for what comes."""
         self.lost = 0
         """Records that were lost before they came here."""
+        self.loss_serial = 0
+        """The serial of the next loss."""
         self.losses: deque[Loss] = deque(maxlen=LOSSES)
         """The latest losses, oldest first."""
+        self._provenances = {0}
+        self._fresh: list[NDArray[np.void]] = []
+        self._news = asyncio.Event()
         kinds = {name: layout[name] for name in RECORDED} | DERIVED
         kinds |= {f"{side}_party": np.dtype("u4") for side in SIDES} | {"time": np.dtype("i8")}
         self._columns = {name: np.empty(capacity, kind) for name, kind in kinds.items()}
@@ -109,6 +121,7 @@ class FlowStore:
         columns["time"] = records["time"].astype("i8") + offset_ns
         for side in SIDES:
             columns[f"{side}_party"] = self.parties.numbers(records, side)
+        self._note_provenances(records)
         for index in set(np.unique(records["ifindex"]).tolist()) - self.interfaces.keys():
             self.interfaces[index] = self._interface_name(index)
         start = self.total % self.capacity
@@ -122,7 +135,36 @@ class FlowStore:
     def report_lost(self, time_ns: int, cpu: int, count: int) -> None:
         """Notes records that were lost now, before whatever is added next."""
         self.lost += count
-        self.losses.append(Loss(self.total, time_ns, cpu, count))
+        self.losses.append(Loss(self.loss_serial, self.total, time_ns, cpu, count))
+        self.loss_serial += 1
+        self._news.set()
+
+    def take_fresh(self) -> NDArray[np.void]:
+        """Records with parties or rules that were not seen before the last call."""
+        fresh = self.parties.take_fresh() + self._fresh
+        self._fresh = []
+        return np.concatenate(fresh) if fresh else np.empty(0, "V1")
+
+    def show(self, total: int) -> None:
+        """Lets readers see the flows before a sequence number."""
+        self.shown = max(self.shown, total)
+        self._news.set()
+
+    async def wait(self, position: int, serial: int) -> None:
+        """Returns when there is a flow at `position` to see, or a loss with that serial."""
+        self.followers += 1
+        try:
+            while self.shown <= position and self.loss_serial <= serial:
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            self.followers -= 1
+
+    def _note_provenances(self, records: NDArray[np.void]) -> None:
+        unseen = set(np.unique(records["provenance"]).tolist()) - self._provenances
+        for number in unseen:
+            self._provenances.add(number)
+            self._fresh.append(records[records["provenance"] == number][:1])
 
     def row(self, number: int) -> Rows:
         """The flow with a sequence number, as one row.

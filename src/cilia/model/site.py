@@ -35,3 +35,8 @@ class NodeSite(msgspec.Struct, frozen=True):
     def monitor_socket(self) -> Path:
         """Unix socket on which the observer streams decoded events."""
         return self.run / "monitor.sock"
+
+    @property
+    def hubble_socket(self) -> Path:
+        """Unix socket on which the observer serves Hubble's gRPC API."""
+        return self.run / "hubble.sock"

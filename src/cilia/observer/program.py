@@ -5,22 +5,28 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia import __version__
 from cilia.datapath import loader
 from cilia.datapath.maps.metric import event_stats
-from cilia.datapath.records import EventRings
+from cilia.datapath.records import EventRings, event_dtype
 from cilia.hubble.events import event_of, wall_clock_offset_ns
 from cilia.hubble.monitor import Monitor
+from cilia.hubble.server.listener import HubbleSocket
+from cilia.hubble.store import FlowStore
 from cilia.kernel.errors import NotFoundError
 from cilia.kernel.maps import Map, possible_cpus
 from cilia.kernel.rings import WakeUps
 from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
+from cilia.observer.joiner import Joiner
 from cilia.observer.names import AgentNames
 from cilia.observer.reader import Reader
 from cilia.observer.settings import ObserverSettings
@@ -82,25 +88,32 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     names = AgentNames(site.agent_socket)
     sizes = [ring.size for ring in rings.rings.values()]
     monitor = Monitor({"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]})
+    store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
+    joiner = Joiner(store, names)
 
     async def publish(records: NDArray[np.void]) -> None:
+        store.add(records, wall_clock_offset_ns())
+        joiner.notice()
         wanted = monitor.wanted(records) if monitor.is_watched else records[:0]
         if len(wanted):
             await names.learn(wanted)
             offset = wall_clock_offset_ns()
             monitor.publish(wanted, lambda record: event_of(record, names, offset))
 
+    def report_lost(cpu: int, count: int) -> None:
+        monitor.report_lost(cpu, count)
+        store.report_lost(time.time_ns(), cpu, count)
+
     def interval_s() -> float:
-        milliseconds = (
-            settings.poll_interval_ms if monitor.is_watched else settings.idle_interval_ms
-        )
+        is_watched = monitor.is_watched or store.followers
+        milliseconds = settings.poll_interval_ms if is_watched else settings.idle_interval_ms
         return milliseconds / 1000
 
     reader = Reader(
         list(rings.rings.values()),
         lambda: event_stats(stats).lost,
         publish,
-        monitor.report_lost,
+        report_lost,
         interval_s,
     )
     wake_ups = WakeUps(rings.rings.values())
@@ -111,12 +124,22 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
 
     asyncio.get_running_loop().add_reader(wake_ups.fileno(), hurry)
     log.info("observing", extra={"rings": len(sizes), "socket": str(site.monitor_socket)})
+    node = f"{settings.cluster_name}/{settings.node_name}"
+    hubble = HubbleSocket(site.hubble_socket, store, names, node, __version__)
     try:
-        await serve((reader, MonitorSocket(site.monitor_socket, monitor)))
+        await serve((joiner,), (reader, MonitorSocket(site.monitor_socket, monitor), hubble))
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()
         rings.close()
+
+
+def interface_name(index: int) -> str:
+    """The name of a device of this network namespace; empty when it is gone."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
 
 
 async def _open_datapath(site: NodeSite) -> tuple[EventRings, dict[str, Map]]:

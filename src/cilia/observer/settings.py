@@ -8,10 +8,14 @@ class ObserverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     node_name: str = ""
     """Kubernetes name of this node."""
+    cluster_name: str = "default"
+    """Name of the cluster; flows name their node `<cluster>/<node>`."""
+    hubble_capacity: int = 1_000_000
+    """How many flows are kept in memory, about 110 bytes each once they are there."""
     bpffs: str = "/sys/fs/bpf/cilia"
     """Folder on a bpf file system with the node's pins."""
     run_dir: str = "/run/cilia"
-    """Folder with the agent's socket; the monitor socket is made there."""
+    """Folder with the agent's socket; the monitor and Hubble sockets are made there."""
     poll_interval_ms: int = 5
     """How often the rings are read while somebody listens, in milliseconds."""
     idle_interval_ms: int = 50

@@ -1,0 +1,189 @@
+"""GetFlows: which flows a request wants, from where to where."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cilia.hubble.filters import Scene, compile_filters
+from cilia.hubble.filters.terms import Test
+from cilia.hubble.flows import FlowMaker, timestamp
+from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.proto.observer import observer_pb2
+from cilia.hubble.store import Loss, Rows
+
+Request = observer_pb2.GetFlowsRequest
+Response = observer_pb2.GetFlowsResponse
+
+EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
+LOST_INTERVAL_S = 1.0
+"""How often at most a reader is told that it was too slow."""
+
+
+class InvalidRequestError(ValueError):
+    """A request that contradicts itself."""
+
+
+class FlowStream:
+    """One GetFlows call.
+
+    Args:
+        request: What is wanted.
+        scene: The flows.
+        maker: Turns rows into flows.
+
+    Raises:
+        InvalidFilterError: A filter cannot be understood.
+        InvalidRequestError: `first` with `follow`, or a field mask that fits no flow.
+    """
+
+    def __init__(self, request: Request, scene: Scene, maker: FlowMaker) -> None:
+        if request.first and request.follow:
+            raise InvalidRequestError("first and follow: the oldest flows do not go on")
+        self._request = request
+        self._scene = scene
+        self._store = scene.store
+        self._maker = maker
+        self._test: Test = compile_filters(request.whitelist, request.blacklist, scene)
+        self._mask = checked_mask(request.field_mask)
+        self._since = _ns(request.since) if request.HasField("since") else None
+        self._until = _ns(request.until) if request.HasField("until") else LATEST
+        self._is_over = False
+        self._overrun = 0
+        self._told_at = -LOST_INTERVAL_S
+        self._serial = 0
+
+    async def responses(self) -> AsyncIterator[Response]:
+        """The flows, oldest first, with the losses among them."""
+        store, request = self._store, self._request
+        end = LATEST if request.follow else store.shown
+        position = await self._start()
+        self._serial = self._first_serial(position)
+        left = request.number if request.number and not request.follow else LATEST
+        while left and not self._is_over and position < end:
+            async for flow in self._passing(position, min(end, store.shown)):
+                yield self._response(flow)
+                left -= 1
+                if not left:
+                    break
+            position = self._position
+            for loss in self._due_losses(position):
+                yield loss
+            if request.follow and not self._is_over:
+                await store.wait(position, self._serial)
+            elif position >= end:
+                return
+
+    async def _passing(self, position: int, stop: int) -> AsyncIterator[flow_pb2.Flow]:
+        """The flows from `position` to `stop` that pass; moves `_position` along."""
+        self._position = position
+        while self._position < stop and not self._is_over:
+            if self._position < self._store.oldest:
+                self._overrun += self._store.oldest - self._position
+                self._position = self._store.oldest
+                continue
+            rows = next(self._store.pieces(self._position, stop))
+            numbers = self._numbers(rows)
+            self._position = rows.first + len(rows)
+            for number in numbers:
+                try:
+                    flow = self._maker.flow(number)
+                except LookupError:
+                    self._overrun += 1
+                    continue
+                yield flow
+            await asyncio.sleep(0)
+
+    def _numbers(self, rows: Rows) -> list[int]:
+        """The sequence numbers of the flows of a piece that are wanted."""
+        wanted, when = self._test(rows), rows["time"]
+        if self._since is not None:
+            wanted = wanted & (when >= self._since)
+        late = np.flatnonzero(when > self._until)
+        if len(late):
+            self._is_over = True
+            wanted = wanted[: late[0]]
+        return [rows.first + at for at in np.flatnonzero(wanted).tolist()]
+
+    async def _start(self) -> int:
+        """The sequence number where reading starts."""
+        store, request, since = self._store, self._request, self._since
+        if since is None and (request.first or not request.number):
+            return store.shown if request.follow else store.oldest
+        left = request.number
+        for rows in store.pieces_back(store.oldest, store.shown):
+            if rows.first < store.oldest:
+                break
+            if since is not None:
+                older = np.flatnonzero(rows["time"] < since)
+                if len(older):
+                    return rows.first + int(older[-1]) + 1
+            else:
+                passing = np.flatnonzero(self._test(rows) & (rows["time"] <= self._until))
+                if len(passing) >= left:
+                    return rows.first + int(passing[-left])
+                left -= len(passing)
+            await asyncio.sleep(0)
+        return store.oldest
+
+    def _first_serial(self, position: int) -> int:
+        later = (loss.serial for loss in self._store.losses if loss.position > position)
+        return next(later, self._store.loss_serial)
+
+    def _due_losses(self, position: int) -> list[Response]:
+        """What was lost up to here, and of this stream itself at most once a second."""
+        due = [
+            loss
+            for loss in self._store.losses
+            if loss.serial >= self._serial and loss.position <= position
+        ]
+        if due:
+            self._serial = due[-1].serial + 1
+        found = [self._lost(_ring_loss(loss), loss.time) for loss in due]
+        now = time.monotonic()
+        if self._overrun and (now - self._told_at >= LOST_INTERVAL_S or not self._request.follow):
+            event = flow_pb2.LostEvent(
+                source=flow_pb2.HUBBLE_RING_BUFFER, num_events_lost=self._overrun
+            )
+            found.append(self._lost(event, time.time_ns()))
+            self._overrun, self._told_at = 0, now
+        return found
+
+    def _lost(self, event: flow_pb2.LostEvent, time_ns: int) -> Response:
+        return Response(lost_events=event, node_name=self._scene.node, time=timestamp(time_ns))
+
+    def _response(self, flow: flow_pb2.Flow) -> Response:
+        if self._mask is not None:
+            whole, flow = flow, flow_pb2.Flow()
+            self._mask.MergeMessage(whole, flow)
+        response = Response(flow=flow, node_name=flow.node_name)
+        if flow.HasField("time"):
+            response.time.CopyFrom(flow.time)
+        return response
+
+
+def checked_mask(mask: FieldMask) -> FieldMask | None:
+    """The mask; None when it is empty.
+
+    Raises:
+        InvalidRequestError: A path is none of flow.Flow.
+    """
+    if not mask.paths:
+        return None
+    for path in mask.paths:
+        if not FieldMask(paths=[path]).IsValidForDescriptor(flow_pb2.Flow.DESCRIPTOR):
+            raise InvalidRequestError(f"field_mask {path!r}: flow.Flow has no such field")
+    return mask
+
+
+def _ring_loss(loss: Loss) -> flow_pb2.LostEvent:
+    event = flow_pb2.LostEvent(source=flow_pb2.PERF_EVENT_RING_BUFFER, num_events_lost=loss.count)
+    event.cpu.value = loss.cpu
+    return event
+
+
+def _ns(moment: Timestamp) -> int:
+    return min(max(moment.seconds * 1_000_000_000 + moment.nanos, EARLIEST), LATEST)

@@ -1,0 +1,93 @@
+"""Gives stored flows their names, beside the way on which they come in."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.hubble.ports import Names
+from cilia.hubble.store import FlowStore
+from cilia.runtime.services import pause
+
+log = logging.getLogger(__name__)
+
+LIMIT_S = 0.5
+"""How long flows wait for the names of newcomers before they are shown without."""
+AGAIN_S = 2.0
+"""How often parties that nobody knew are asked for again, and owners are looked at."""
+STRANGERS = 256
+"""Parties without a name that are asked for again, the youngest."""
+
+
+class LearningNames(Names, Protocol):
+    """Look-ups from memory that can be told to learn."""
+
+    async def learn(self, records: NDArray[np.void]) -> None:
+        """Asks for every number in `records` that is not known yet."""
+
+
+class Joiner:
+    """A Service: asks for newcomers and shows readers the flows that came before the answer.
+
+    Args:
+        store: The flows.
+        names: Where names come from; one that does not answer delays, and blocks nothing.
+    """
+
+    name = "joiner"
+
+    def __init__(self, store: FlowStore, names: LearningNames) -> None:
+        self._store = store
+        self._names = names
+        self._fresh: list[NDArray[np.void]] = []
+        self._strangers: NDArray[np.void] | None = None
+        self._wake = asyncio.Event()
+        self._is_asking = False
+
+    def notice(self) -> None:
+        """Flows have come in."""
+        fresh = self._store.take_fresh()
+        if len(fresh):
+            self._fresh.append(fresh)
+            self._wake.set()
+        elif not self._is_asking and not self._fresh:
+            self._store.show(self._store.total)
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Asks until cancelled."""
+        ready.set()
+        while True:
+            if await pause(self._wake, AGAIN_S):
+                await self._ask(np.concatenate(self._fresh))
+            elif self._strangers is not None:
+                await self._ask(self._strangers)
+
+    async def _ask(self, records: NDArray[np.void]) -> None:
+        self._wake.clear()
+        self._fresh = []
+        self._is_asking, total = True, self._store.total
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIMIT_S):
+                await self._names.learn(records)
+        self._store.parties.join(self._names)
+        self._is_asking = False
+        self._store.show(total if self._fresh else self._store.total)
+        self._strangers = self._nameless(records)
+
+    def _nameless(self, records: NDArray[np.void]) -> NDArray[np.void] | None:
+        """Those of `records`, and of the strangers before, that lack a name still."""
+        before = [] if self._strangers is None else [self._strangers]
+        asked = np.concatenate([*before, records])[-STRANGERS:]
+        names = self._names
+        known = [
+            all(
+                (number := int(row[f"{side}_endpoint"])) == 0 or names.endpoint(number)
+                for side in ("source", "destination")
+            )
+            for row in asked
+        ]
+        left: NDArray[np.void] = asked[~np.array(known, bool)]
+        return left if len(left) else None

@@ -1,0 +1,76 @@
+"""The Star Wars walk as Hubble's API tells it: who, to whom, and why it was allowed or not."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.proto.observer import observer_pb2
+from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
+from lab.running_lab import RunningLab, wait_for
+from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
+
+
+@pytest.fixture
+def enforced(lab: RunningLab) -> Iterator[RunningLab]:
+    """The lab with the demo's policy in force."""
+    done = lab.kubectl("apply", "-f", str(POLICY))
+    assert done.returncode == 0, done.stderr
+    try:
+        wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
+        yield lab
+    finally:
+        deleted = lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
+    assert deleted.returncode == 0, deleted.stderr
+
+
+def flows(lab: RunningLab, **wanted: object) -> list[flow_pb2.Flow]:
+    """The stored flows of the first node that match one filter."""
+    path = Path(f"/run/cilia/lab/{lab.name}/nodes/node-1/hubble.sock")
+    only = flow_pb2.FlowFilter(**wanted)  # type: ignore[arg-type]
+
+    async def ask() -> list[flow_pb2.Flow]:
+        async with grpc.aio.insecure_channel(f"unix://{path}") as channel:
+            request = observer_pb2.GetFlowsRequest(whitelist=[only])
+            call = ObserverStub(channel).GetFlows(request, timeout=30)
+            return [one.flow async for one in call if one.HasField("flow")]
+
+    return asyncio.run(ask())
+
+
+def test_hubble_tells_who_landed_and_why_the_other_did_not(enforced: RunningLab) -> None:
+    lab = enforced
+    assert land(lab, "tiefighter").stdout.strip() == "Ship landed"
+    assert land(lab, "xwing", patience_s=2).returncode == TIMED_OUT
+
+    def dropped() -> list[flow_pb2.Flow]:
+        return flows(lab, source_pod=["default/xwing"], verdict=[flow_pb2.DROPPED])
+
+    wait_for("the drop is seen", lambda: bool(dropped()))
+    drop = next(flow for flow in dropped() if flow.event_type.type == 1)
+    assert drop.drop_reason_desc == flow_pb2.POLICY_DENIED
+    assert drop.destination.pod_name.startswith("deathstar-")
+    assert drop.traffic_direction == flow_pb2.INGRESS
+    assert drop.l4.TCP.destination_port == 80
+    assert drop.Summary == "TCP Flags: SYN"
+    assert {(by.namespace, by.name) for by in drop.ingress_denied_by} == {("default", "rule1")}
+
+    allowed = flows(
+        lab,
+        source_pod=["default/tiefighter"],
+        destination_label=["org=empire,class=deathstar"],
+        event_type=[flow_pb2.EventTypeFilter(type=5)],
+    )
+    assert allowed
+    by = {policy.name for flow in allowed for policy in flow.ingress_allowed_by}
+    assert by == {"rule1"}
+    assert {flow.verdict for flow in allowed} == {flow_pb2.FORWARDED}
+
+
+def test_status_says_that_hubble_serves(lab: RunningLab) -> None:
+    lines = lab.cilia("status").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("Hubble:")]
+    assert line.split()[1] == "Ok"
