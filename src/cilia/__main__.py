@@ -30,6 +30,12 @@ def main() -> None:
     importlib.import_module(f"cilia.{program}.program").main(words)
 
 
+def hubble() -> None:
+    """`hubble …`: the second name of `cilia hubble …`."""
+    sys.argv.insert(1, "hubble")
+    main()
+
+
 def load(program: str, words: list[str]) -> None:
     """Imports a program, without two things that take a fifth of the time.
 
