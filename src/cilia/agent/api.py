@@ -20,6 +20,7 @@ from cilia.datapath.maps.metric import event_stats
 from cilia.endpoint.handler import CniHandler
 from cilia.model.errors import InvalidValue, NotFound
 from cilia.policy.contents import Enforcement
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.syntax.context import Context
 from cilia.runtime.settings import render_settings
 from cilia.state.endpoints import EndpointRow
@@ -205,10 +206,14 @@ class _Api:
             query.get("protocol") or "TCP",
         )
         told = WhySettings(
-            context=Context(cluster=settings.cluster_name),
+            context=Context(
+                cluster=settings.cluster_name,
+                nodes_by_label=settings.enable_node_selector_labels,
+            ),
             enforcement=Enforcement(settings.enable_policy),
             allow_node=settings.allow_localhost,
-            dual_stack=settings.dual_stack,
+            worlds=Worlds(settings.enable_ipv4, settings.enable_ipv6),
+            cidr_matches=frozenset(settings.policy_cidr_match_mode),
         )
         policy = parts.policy
         return json_response(why(parts.tables, policy.engine, asked, told, policy.sync.error))

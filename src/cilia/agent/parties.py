@@ -49,12 +49,21 @@ class Parties:
     Args:
         cluster: This cluster's name.
         dual_stack: Whether it has both families.
+        cidr_matches: What CIDR rules match by address besides the world: nodes, pods.
     """
 
-    def __init__(self, tables: Tables, cluster: str, *, dual_stack: bool) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        cluster: str,
+        *,
+        dual_stack: bool,
+        cidr_matches: frozenset[str] = frozenset(),
+    ) -> None:
         self._tables = tables
         self._cluster = cluster
         self._dual_stack = dual_stack
+        self._cidr_matches = cidr_matches
 
     def source(self, word: str) -> Party:
         """Returns who a word means.
@@ -105,16 +114,24 @@ class Parties:
             if row.identity is None:
                 raise InvalidValue(f"pod {'/'.join(key)} has no identity yet: nothing passes")
             ports = facts.named_ports(row.named_ports)
-            return self._pod("/".join(key), row.identity, place, ports)
+            found = self._pod("/".join(key), row.identity, place, ports)
+            return self._placed(found, row.v4 or row.v6)
         other = self._tables.remote_endpoints.get(key)
         if other is not None:
             ports = facts.named_ports(other.named_ports)
-            return self._pod("/".join(key), other.identity, place, ports)
+            found = self._pod("/".join(key), other.identity, place, ports)
+            return self._placed(found, next(iter(other.addresses), None))
         entities = {i.label_name: int(i) for i in ReservedIdentity if int(i) in reserved_labels()}
         if word == "world":
             version = 4 if self._dual_stack else None
             return self._identity(int(world_identity(version, dual_stack=self._dual_stack)), place)
         return self._identity(entities[word], place) if word in entities else None
+
+    def _placed(self, pod: Party, address: str | None) -> Party:
+        """A pod at its address, if CIDR rules match pods by it."""
+        if address is None or "pods" not in self._cidr_matches:
+            return pod
+        return msgspec.structs.replace(pod, at=ipaddress.ip_network(address))
 
     def _pod(self, title: str, identity: int, place: int, ports: NamedPorts) -> Party:
         labels = self._labels(identity)
@@ -184,12 +201,13 @@ class Parties:
         row = max(holders, key=lambda each: each.prefix.prefixlen, default=None)
         if row is None or row.identity in _WORLDS or row.source in _OUTSIDE:
             return Party(title, network)
+        at = network if whole and facts.is_matched(row, self._cidr_matches) else None
         if row.name and row.identity >= 256:
             found = self._named(f"{row.namespace}/{row.name}", place)
             if found is not None:
-                return msgspec.structs.replace(found, title=f"{found.title} ({title})")
+                return msgspec.structs.replace(found, title=f"{found.title} ({title})", at=at)
         found = self._identity(row.identity, place)
-        return msgspec.structs.replace(found, title=f"{title}, {found.title}")
+        return msgspec.structs.replace(found, title=f"{title}, {found.title}", at=at)
 
     def _frontends(self, word: str) -> list[Frontend]:
         namespace, slash, name = word.partition("/")

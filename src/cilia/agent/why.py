@@ -21,6 +21,7 @@ from cilia.policy.connection import Party, Step, ports_text, rule_text
 from cilia.policy.contents import Enforcement
 from cilia.policy.engine import PolicyEngine
 from cilia.policy.explanation import Explanation, explain
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.sources import Context
 from cilia.policy.whatif import Facts, Question
 from cilia.state.tables import Tables
@@ -44,7 +45,14 @@ class WhySettings(msgspec.Struct, frozen=True):
     context: Context = Context()
     enforcement: Enforcement = Enforcement.DEFAULT
     allow_node: bool = True
-    dual_stack: bool = True
+    worlds: Worlds = Worlds()
+    cidr_matches: frozenset[str] = frozenset()
+    """What CIDR rules match besides the world: nodes, pods."""
+
+    @property
+    def dual_stack(self) -> bool:
+        """Both families have a world of their own."""
+        return self.worlds.v4 and self.worlds.v6
 
 
 def why(
@@ -64,7 +72,12 @@ def why(
     if number is None:
         known = ", ".join(PROTOCOLS)
         raise InvalidValue(f"protocol {request.protocol!r} is not known; write one of {known}")
-    parties = Parties(tables, settings.context.cluster, dual_stack=settings.dual_stack)
+    parties = Parties(
+        tables,
+        settings.context.cluster,
+        dual_stack=settings.dual_stack,
+        cidr_matches=settings.cidr_matches,
+    )
     source = parties.source(request.source)
     destinations = parties.destinations(request.destination, request.port, number)
     answers = [
@@ -99,6 +112,7 @@ def _facts(
         context=settings.context,
         enforcement=settings.enforcement,
         allow_node=settings.allow_node,
+        worlds=settings.worlds,
     )
 
 

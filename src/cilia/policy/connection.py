@@ -4,7 +4,7 @@ import ipaddress
 
 import msgspec
 
-from cilia.model.labels import LabelSet
+from cilia.model.labels import LabelSet, Network
 from cilia.model.ports import PROTOCOL_NAMES, NamedPorts
 from cilia.model.rules import Direction
 from cilia.policy.decision import Decider, Decision, Peer, Ports
@@ -22,6 +22,8 @@ class Party(msgspec.Struct, frozen=True):
     """Its id in the engine; 0: it is not a pod, so it has no policy."""
     labels: LabelSet = ()
     ports: NamedPorts = frozenset()
+    at: Network | None = None
+    """Its address, where CIDR rules match it although its identity is known."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -64,7 +66,7 @@ def judge(decider: Decider, source: Party, destination: Party, ports: Ports) -> 
         (Direction.INGRESS, destination, source),
     ):
         if subject.endpoint:
-            decision = decider.decide(subject.endpoint, direction, peer.peer, ports)
+            decision = decider.decide(subject.endpoint, direction, peer.peer, ports, peer.at)
             steps.append(Step(direction, subject, peer, decision))
     return Judgement(tuple(steps))
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from cilia.model.identities import ReservedIdentity, world_identity
+from cilia.model.identities import ReservedIdentity
 from cilia.model.labels import Network
 from cilia.model.prefixes import prefix_of_key
 from cilia.model.rules import Direction
@@ -17,6 +17,7 @@ from cilia.policy.delta import (
     ALLOW,
     Assign,
     Assignment,
+    ClassifyAddresses,
     DeleteRows,
     Delta,
     ForgetMembers,
@@ -29,6 +30,7 @@ from cilia.policy.delta import (
 )
 from cilia.policy.engine import PolicyEngine
 from cilia.policy.numbers import ANY_CLASS
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.provenance import NO_PROVENANCE, ProvenanceRule
 from cilia.policy.verdicts import BASE_BITS, DEFAULT_DENY, DENY, FULL_BITS, PROTOCOL_BITS
 
@@ -84,7 +86,9 @@ _RowValue = tuple[int, int, int, int]
 class RowTable:
     """The kernel's maps of policy as they are once deltas have been applied."""
 
-    def __init__(self) -> None:
+    def __init__(self, worlds: Worlds | None = None) -> None:
+        self._worlds = worlds or Worlds()
+        self._addresses: dict[Network, tuple[int, int]] = {}
         self._rows: dict[_RowKey, _RowValue] = {}
         self._classes: dict[int, int] = {}
         self._prefixes: dict[Network, int] = {}
@@ -97,7 +101,12 @@ class RowTable:
             self._do(step)
 
     def find(
-        self, endpoint: int, direction: Direction, peer: Peer, ports: Ports
+        self,
+        endpoint: int,
+        direction: Direction,
+        peer: Peer,
+        ports: Ports,
+        at: Network | None = None,
     ) -> tuple[Verdict, int]:
         """The verdict of one endpoint's policy, and its provenance.
 
@@ -106,6 +115,7 @@ class RowTable:
             direction: Seen from it.
             peer: The other side.
             ports: Of the connection, at its destination.
+            at: Where the peer is, should its address have a class of its own.
         """
         assigned = self._assigned.get(endpoint)
         if assigned is None:
@@ -113,7 +123,7 @@ class RowTable:
         enforced = (assigned.ingress_enforced, assigned.egress_enforced)[direction]
         if not enforced:
             return Verdict.NOT_ENFORCED, NO_PROVENANCE
-        number = self.class_of(peer)
+        number = self.class_of(peer, at)
         if not number:
             return Verdict.UNKNOWN, NO_PROVENANCE
         own = self._longest(assigned.policy, number, direction, ports)
@@ -124,16 +134,19 @@ class RowTable:
             return Verdict.UNKNOWN, NO_PROVENANCE
         return _VERDICTS[chosen[2]], chosen[3]
 
-    def class_of(self, peer: Peer) -> int:
-        """The class of a peer; 0 when it is not known."""
+    def class_of(self, peer: Peer, at: Network | None = None) -> int:
+        """The class of a peer, or that of its address; 0 when it is not known."""
         if isinstance(peer, int):
+            identity, own = self._addresses.get(at, (0, 0)) if at is not None else (0, 0)
+            if own and identity == peer:
+                return own
             return self._classes.get(peer, 0)
         for length in sorted(self._lengths, reverse=True):
             if length <= peer.prefixlen:
                 found = self._prefixes.get(peer.supernet(new_prefix=length))
                 if found:
                     return found
-        return self._classes.get(int(world_identity(peer.version, dual_stack=True)), 0)
+        return self._classes.get(int(self._worlds.identity(v4=peer.version == 4)), 0)
 
     def _longest(
         self, policy: int, number: int, direction: Direction, ports: Ports
@@ -167,6 +180,13 @@ class RowTable:
             case RemovePrefixes(keys):
                 for key in keys.tolist():
                     self._set_prefix(prefix_of_key(key), 0)
+            case ClassifyAddresses(rows, gone, whole):
+                if whole:
+                    self._addresses.clear()
+                for key, identity, number in rows.tolist():
+                    self._addresses[prefix_of_key(key)] = (identity, number)
+                for key in gone.tolist():
+                    self._addresses.pop(prefix_of_key(key), None)
             case Assign(assignments):
                 self._assigned.update(assignments)
 
@@ -193,21 +213,31 @@ class Decider:
     Args:
         engine: Whatever policy knows.
         allow_node: Whether a node reaches its own pods whatever policy says.
+        worlds: The families that pods have, as the engine was told.
 
     Attributes:
         table: The rows as of the last commit.
     """
 
-    def __init__(self, engine: PolicyEngine, *, allow_node: bool = True) -> None:
+    def __init__(
+        self, engine: PolicyEngine, *, allow_node: bool = True, worlds: Worlds | None = None
+    ) -> None:
         self.engine = engine
         self._allow_node = allow_node
-        self.table = RowTable()
+        self.table = RowTable(worlds)
 
     def commit(self) -> None:
         """Takes over all changes of the engine."""
         self.table.apply(self.engine.commit())
 
-    def decide(self, endpoint: int, direction: Direction, peer: Peer, ports: Ports) -> Decision:
+    def decide(
+        self,
+        endpoint: int,
+        direction: Direction,
+        peer: Peer,
+        ports: Ports,
+        at: Network | None = None,
+    ) -> Decision:
         """What an endpoint's policy says of a connection with a peer.
 
         Args:
@@ -215,9 +245,10 @@ class Decider:
             direction: Seen from it.
             peer: The other side.
             ports: Of the connection, at its destination.
+            at: Where the peer is, should its address have a class of its own.
         """
         is_node = direction is Direction.INGRESS and peer == ReservedIdentity.HOST
         if is_node and self._allow_node:
             return Decision(Verdict.NODE)
-        verdict, provenance = self.table.find(endpoint, direction, peer, ports)
+        verdict, provenance = self.table.find(endpoint, direction, peer, ports, at)
         return Decision(verdict, self.engine.rules(provenance))

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cilia.model.prefixes import prefix_key
 from cilia.model.rules import Policy, PolicyKey
 from cilia.policy.connection import Judgement, Party, judge
 from cilia.policy.contents import Enforcement
 from cilia.policy.decision import Decider, Ports
 from cilia.policy.engine import Endpoint, PolicyEngine
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.resolution import CidrGroup, PolicyService
 from cilia.policy.sources import Context
 
@@ -28,6 +30,7 @@ class Facts(msgspec.Struct, frozen=True):
     context: Context = Context()
     enforcement: Enforcement = Enforcement.DEFAULT
     allow_node: bool = True
+    worlds: Worlds = Worlds()
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -46,8 +49,8 @@ class WhatIf:
     def __init__(self, facts: Facts, question: Question) -> None:
         self.facts = facts
         self.question = question
-        engine = PolicyEngine(facts.enforcement)
-        self._decider = Decider(engine, allow_node=facts.allow_node)
+        engine = PolicyEngine(facts.enforcement, worlds=facts.worlds)
+        self._decider = Decider(engine, allow_node=facts.allow_node, worlds=facts.worlds)
         engine.set_cidr_groups(facts.groups)
         engine.set_services(facts.services)
         parties = (question.source, question.destination)
@@ -55,6 +58,8 @@ class WhatIf:
             if isinstance(party.peer, int) and party.labels:
                 both = [p.ports for p in parties if p.peer == party.peer]
                 engine.set_identity(party.peer, party.labels, frozenset().union(*both))
+            if party.at is not None and isinstance(party.peer, int):
+                engine.set_address(prefix_key(party.at), party.peer)
             if party.endpoint and isinstance(party.peer, int):
                 engine.set_endpoint(party.endpoint, Endpoint(party.peer, party.ports))
         for policy in facts.policies.values():

@@ -15,6 +15,7 @@ from cilia.model.rules import PolicyKey
 from cilia.policy.changes import Change, changed
 from cilia.policy.contents import Enforcement
 from cilia.policy.engine import PolicyEngine
+from cilia.policy.prefix_table import Worlds
 from cilia.policy.sources import parse_policy
 from cilia.state.endpoints import EndpointRow, EndpointState
 from cilia.state.frontends import Backend, Frontend
@@ -98,10 +99,10 @@ POLICIES = [
 class World:
     """Tables and an engine as an agent would have them."""
 
-    def __init__(self, policies=POLICIES, enforcement=Enforcement.DEFAULT):
+    def __init__(self, policies=POLICIES, enforcement=Enforcement.DEFAULT, **chosen):
         self.tables = Tables()
         self.engine = PolicyEngine(enforcement)
-        self.settings = WhySettings(enforcement=enforcement)
+        self.settings = WhySettings(enforcement=enforcement, **chosen)
         tables = self.tables
         tables.namespaces.upsert(
             *[Namespace(name, tuple(labels.items())) for name, labels in SPACES.items()]
@@ -408,6 +409,39 @@ def test_a_policy_of_a_file_is_named_and_changed_as_such():
     for change in answer["changes"]:
         world.do(change)
     assert world.ask("xwing", "deathstar-1", 80)["allowed"]
+
+
+BLOCK = [cilium("block", "default", {
+    "endpointSelector": labelled(**{"class": "deathstar"}),
+    "ingress": [{"fromCIDR": ["10.0.1.1/32", "172.30.0.12/32"]}],
+})]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("modes", "allowed"),
+    [((), []), (("pods",), ["xwing", "10.0.1.1"]), (("nodes",), ["172.30.0.12"])],
+)
+def test_cidr_rules_match_pods_and_nodes_by_choice(modes, allowed):
+    world = World(BLOCK, cidr_matches=frozenset(modes))
+    for word in ("xwing", "10.0.1.1", "tiefighter", "172.30.0.12"):
+        answer = world.ask(word, "deathstar-1", 80)
+        assert answer["allowed"] == (word in allowed), (modes, word, answer["answer"])
+
+
+def test_with_one_family_the_world_is_one():
+    rule = cilium("world", "default", {
+        "endpointSelector": labelled(**{"class": "deathstar"}),
+        "ingress": [{"fromEntities": ["world"]}],
+    })  # fmt: skip
+    everything = cilium("all4", "default", {
+        "endpointSelector": labelled(**{"class": "deathstar"}),
+        "ingress": [{"fromCIDR": ["0.0.0.0/0"]}],
+    })  # fmt: skip
+    for policy in (rule, everything):
+        world = World([policy], worlds=Worlds(v4=True, v6=False))
+        assert world.ask("1.1.1.1", "deathstar-1", 80)["allowed"]
+        assert world.ask("world", "deathstar-1", 80)["allowed"]
+        assert not world.ask("xwing", "deathstar-1", 80)["allowed"]
 
 
 def test_of_a_refused_object_the_version_in_force_answers():
