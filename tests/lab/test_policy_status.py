@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cilia.datapath import layout
+from cilia.kernel.maps import Map
 from lab.running_lab import RunningLab, wait_for
 from lab.test_star_wars import POLICY, land
 
@@ -64,6 +66,31 @@ def test_a_policy_says_how_far_it_is_enforced(enforced: RunningLab) -> None:
     assert again == version, "nothing is written when nothing has changed"
 
 
+def test_an_endpoint_that_the_kernel_keeps_behind_is_named(enforced: RunningLab) -> None:
+    lab = enforced
+    key, value = layout.map_types("endpoint")
+    folder = Path(f"/sys/fs/bpf/cilia/{lab.name}/node-1/maps")
+    with Map.open(folder / "endpoint", key, value) as endpoints:
+        name = next(name for name in lab.endpoints() if "deathstar" in name)
+        number = lab.endpoints()[name]["id"]
+        keys, held = endpoints.entries()
+        (place,) = (held["id"] == number).nonzero()[0]
+        behind = held[place].copy()
+        behind["policy"] = 1_000_000  # As if the kernel had never taken the new number.
+        endpoints.update(keys[place], behind)
+        try:
+            told = lab.cilia("policy", "list").stdout
+            assert f"not enforced by {name}: the kernel holds an earlier policy" in told
+            wait_for("kubectl shows 1/2", lambda: columns(lab, "rule1")[-1] == "1/2")
+            (part,) = lab.json("get", "cnp", "rule1")["status"]["nodes"].values()
+            assert part["missing"] == [name]
+            assert f"not enforced by {name}" in lab.kubectl("describe", "cnp", "rule1").stdout
+        finally:
+            endpoints.update(keys[place], held[place])
+    assert lab.cilia("policy", "list").returncode == 0
+    wait_for("kubectl shows 2/2", lambda: columns(lab, "rule1")[-1] == "2/2")
+
+
 def test_an_odd_policy_is_valid_and_warned_about(enforced: RunningLab) -> None:
     done = enforced.kubectl("apply", "-f", "-", text=ODD)
     assert done.returncode == 0, done.stderr
@@ -76,7 +103,8 @@ def test_an_odd_policy_is_valid_and_warned_about(enforced: RunningLab) -> None:
 
 def test_the_rules_count_what_they_let_through(enforced: RunningLab) -> None:
     def rule() -> Any:
-        (found,) = rows(enforced, "stats")["rules"]
+        found, closed = rows(enforced, "stats")["rules"]
+        assert closed["verdict"] == "default-deny"
         return found
 
     before = rule()
@@ -86,8 +114,9 @@ def test_the_rules_count_what_they_let_through(enforced: RunningLab) -> None:
     assert after["connections"] > before["connections"]
     assert after["packets"] >= before["packets"] + 8
     assert after["last-hit"] is not None
-    assert "never" not in enforced.cilia("policy", "stats").stdout
-    assert rows(enforced, "stats")["rules"] != []
+    shown = enforced.cilia("policy", "stats").stdout.splitlines()
+    assert "spec.ingress[0]" in shown[1]
+    assert "never" not in shown[1]
     unused = enforced.cilia("policy", "stats", "--unused", "-o", "jsonpath={.rules[*].path}")
     assert unused.stdout.strip() == ""
 
