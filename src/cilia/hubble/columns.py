@@ -27,6 +27,7 @@ DERIVED = {
     "sub_type": np.dtype("u1"),
     "reply": np.dtype("i1"),
     "traffic": np.dtype("u1"),
+    "ip": np.dtype("u1"),
 }
 
 
@@ -40,6 +41,7 @@ def derived_columns(records: NDArray[np.void]) -> Columns:
         `flow_verdict`: flow.Verdict. `drop_reason`: its code, 0 for what was not dropped.
         `sub_type`: of flow.CiliumEventType. `reply`: 1, 0, or -1 where it is not known.
         `traffic`: flow.TrafficDirection.
+        `ip`: flow.IPVersion; 0 for a packet that could not be read, which has no addresses.
     """
     kind, subtype = records["type"], records["subtype"]
     drop, trace, judged = kind == DROP, kind == TRACE, kind == POLICY_VERDICT
@@ -53,7 +55,20 @@ def derived_columns(records: NDArray[np.void]) -> Columns:
         "sub_type": np.where(judged, 0, subtype).astype("u1"),
         "reply": _reply(records, trace, judged & ~denied),
         "traffic": _traffic(records, trace, drop, reason),
+        "ip": _ip(records),
     }
+
+
+def halves_of(addresses: NDArray[Any]) -> NDArray[np.uint64]:
+    """Addresses of 16 bytes as two numbers each, as they lie in memory: shape (n, 2)."""
+    return np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, 2)
+
+
+def _ip(records: NDArray[np.void]) -> NDArray[np.uint8]:
+    source, destination = halves_of(records["source"]), halves_of(records["destination"])
+    used = (source | destination).any(axis=1)
+    v4 = (source[:, 0] == 0) & (source[:, 1].byteswap() >> np.uint64(32) == 0xFFFF)
+    return np.where(used, np.where(v4, 1, 2), 0).astype("u1")
 
 
 def _reply(

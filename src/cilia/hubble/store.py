@@ -95,7 +95,7 @@ class FlowStore:
         self._provenances = {0}
         self._fresh: list[NDArray[np.void]] = []
         self._news = asyncio.Event()
-        kinds = {name: layout[name] for name in RECORDED} | DERIVED
+        kinds = {name: layout[name].newbyteorder("=") for name in RECORDED} | DERIVED
         kinds |= {f"{side}_party": np.dtype("u4") for side in SIDES} | {"time": np.dtype("i8")}
         self._columns = {name: np.empty(capacity, kind) for name, kind in kinds.items()}
 

@@ -96,6 +96,7 @@ VALUES: dict[str, list[Any]] = {
         flow_pb2.EventTypeFilter(match_sub_type=True, sub_type=5),
         flow_pb2.EventTypeFilter(),
         flow_pb2.EventTypeFilter(type=129),
+        flow_pb2.EventTypeFilter(type=-1, match_sub_type=True, sub_type=1 << 30),
     ],
     "protocol": ["tcp", "UDP", "icmp", "icmpv4", "ICMPv6", "sctp", "http", "dns", "vrrp"],
     "ip_version": [0, 1, 2],

@@ -49,7 +49,7 @@ COMPILERS: dict[str, Compiler] = {
     "traffic_direction": lambda values, scene: among("traffic", values),
     "event_type": lambda values, scene: packet.event_type(values),
     "protocol": lambda values, scene: packet.protocol(values),
-    "ip_version": lambda values, scene: packet.ip_version(values),
+    "ip_version": lambda values, scene: among("ip", values),
     "tcp_flags": lambda values, scene: packet.tcp_flags(values),
     "reply": lambda values, scene: packet.reply(values),
     "encrypted": lambda values, scene: packet.encrypted(values),

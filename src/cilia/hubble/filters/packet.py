@@ -2,11 +2,11 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cilia.hubble.columns import DROPPED, UNKNOWN
+from cilia.hubble.columns import DROPPED, UNKNOWN, halves_of
 from cilia.hubble.events import TRACE
 from cilia.hubble.filters.terms import (
     InvalidFilterError,
@@ -19,7 +19,6 @@ from cilia.hubble.filters.terms import (
     constant,
 )  # fmt: skip
 from cilia.hubble.flows import FLAG_NAMES, number_of
-from cilia.hubble.parties import address_halves
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.store import Rows
 
@@ -29,8 +28,7 @@ PROTOCOLS = {
 }  # fmt: skip
 """Numbers of those that flows carry; for the rest there are no flows yet."""
 WITH_PORTS = (6, 17, 132)
-V4_HIGH, V4_LOW = 0, 0xFFFF << 32
-HALF = (1 << 64) - 1
+V4_LOW = 0xFFFF << 32
 
 
 def uuid(values: Sequence[str], scene: Scene) -> Test:
@@ -40,17 +38,10 @@ def uuid(values: Sequence[str], scene: Scene) -> Test:
     return lambda rows: np.isin(np.arange(rows.first, rows.first + len(rows)), wanted)
 
 
-def has_ip(rows: Rows) -> Mask:
-    """Whether a flow is of IP: a packet that could not be read has no addresses."""
-    halves = (address_halves(rows[side]) for side in ("source", "destination"))
-    found: Mask = np.logical_or(*((half != 0).any(axis=1) for half in halves))
-    return found
-
-
 def ip(side: str, values: Sequence[str]) -> Test:
     """One side's address: itself or a prefix that holds it."""
     tests = [_prefix(side, value) for value in values]
-    return all_of((any_of(tests), has_ip))
+    return all_of((any_of(tests), lambda rows: np.not_equal(rows["ip"], 0)))
 
 
 def _prefix(side: str, value: str) -> Test:
@@ -62,33 +53,31 @@ def _prefix(side: str, value: str) -> Test:
     v4 = network.version == 4
     if v4:
         first, length = first | V4_LOW, length + 96
-    mask = (1 << 128) - (1 << 128 - length)
-    masks = np.array([mask >> 64, mask & HALF], "u8")
-    wanted = np.array([(first & mask) >> 64, first & mask & HALF], "u8")
+    bits = (1 << 128) - (1 << 128 - length)
+    mask, wanted = _raw(bits), _raw(first & bits)
+    spares_v4 = not v4 and V4_LOW & bits == first & bits  # ::/0 holds no address of IPv4
 
     def test(rows: Rows) -> Mask:
-        halves = address_halves(rows[side])
-        found: Mask = ((halves & masks) == wanted).all(axis=1)
-        return found if v4 else found & ~_is_v4(halves)
+        halves = halves_of(rows[side])
+        found: Mask = (halves[:, 0] & mask[0]) == wanted[0]
+        found &= (halves[:, 1] & mask[1]) == wanted[1]
+        return found & ~_is_v4(halves) if spares_v4 else found
 
     return test
 
 
-def _is_v4(halves: Any) -> Mask:
-    found: Mask = (halves[:, 0] == V4_HIGH) & (halves[:, 1] >> np.uint64(32) == 0xFFFF)
-    return found
+def _raw(number: int) -> NDArray[np.uint64]:
+    """A number of 128 bits as an address lies in memory."""
+    return np.frombuffer(number.to_bytes(16), np.uint64)
 
 
-def ip_version(values: Sequence[int]) -> Test:
-    """The version of IP; IP_NOT_USED for what is not IP."""
-    wanted = set(values)
+V4_MASK, V4_WANTED = _raw((1 << 128) - (1 << 32)), _raw(V4_LOW)
 
-    def test(rows: Rows) -> Mask:
-        used, v4 = has_ip(rows), _is_v4(address_halves(rows["source"]))
-        version = np.where(used, np.where(v4, flow_pb2.IPv4, flow_pb2.IPv6), 0)
-        return np.isin(version, sorted(wanted))
 
-    return test
+def _is_v4(halves: NDArray[np.uint64]) -> Mask:
+    high: Mask = (halves[:, 0] & V4_MASK[0]) == V4_WANTED[0]
+    low: Mask = (halves[:, 1] & V4_MASK[1]) == V4_WANTED[1]
+    return high & low
 
 
 def port(side: str, values: Sequence[str]) -> Test:
@@ -161,10 +150,9 @@ def interface(values: Sequence[flow_pb2.NetworkInterface], scene: Scene) -> Test
     names = scene.store.interfaces
 
     def test(rows: Rows) -> Mask:
-        seen = np.unique(rows["ifindex"]).tolist()
         wanted = [
             index
-            for index in seen
+            for index in names
             for value in values
             if value.index in (0, index) and value.name in ("", names.get(index, ""))
         ]
