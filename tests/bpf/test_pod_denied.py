@@ -5,6 +5,9 @@ from scapy.layers.inet import TCP
 from scapy.packet import Packet
 
 from bpf.harness import C, Datapath
+from cilia.agent.rule_hits import RuleHits
+from cilia.datapath.maps.denied import DeniedMap
+from cilia.runtime.clock import SystemClock
 
 A_CLASS = 7
 REST = C["DENIED_REST"]
@@ -85,3 +88,23 @@ def test_a_full_map_without_the_rest_drops_all_the_same(load, version: int) -> N
 
     assert pod.run("pod_from", syn(pod, version)).drop_reason == C["DROP_POLICY_DENY"]
     assert denied(pod) == {99: (0, 0)}
+
+
+def test_a_map_that_fills_gives_room_of_those_that_stand_still(load, version: int) -> None:  # type: ignore[no-untyped-def]
+    pod = load("pod", capacities={"denied": 4})
+    close(pod)
+    reader, hits = DeniedMap(pod.maps), RuleHits(SystemClock())
+    for port, provenance in ((80, 11), (81, 12), (82, 13), (83, 14)):
+        pod.rule(pod.b, "INGRESS", "DENY", protocol=6, port=port, provenance=provenance)
+    for port in (80, 81, 82, 83):  # The last finds no room.
+        pod.run("pod_from", syn(pod, version, port))
+    hits.observe_denied(reader.read(), reader.rest)
+    pod.run("pod_from", syn(pod, version, 80))
+
+    rows = reader.read()
+    removed = reader.make_room(rows, hits.observe_denied(rows, reader.rest))
+    pod.run("pod_from", syn(pod, version, 83))
+
+    assert sorted(removed.tolist()) == [12, 13]
+    counts = {number: packets for number, (packets, _) in denied(pod).items()}
+    assert counts == {11: 2, 14: 1, REST: 1}
