@@ -14,6 +14,25 @@ from cilia.policy.trial.documents import BrokenInput
 from cilia.policy.trial.report import junit, report_lines, summary
 from cilia.policy.trial.trial import TrialSettings, run_trial
 
+HOMES = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: blue, labels: {app: web}}
+status: {podIP: 10.0.1.5, podIPs: [{ip: 10.0.1.5}, {ip: "not yet"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: red, labels: {app: db}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: backup, namespace: red, labels: {app: backup}}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+status: {addresses: [{type: InternalIP, address: 172.30.0.11}]}
+"""
 STAR_WARS = Path(__file__).parent / "starwars"
 
 WORLD = """
@@ -169,6 +188,35 @@ CASES = [
     ("{entity: host}", "red/db", "1", "allow", ""),
     ("{namespace: red}", "red/db", "5432", "deny", "db"),
 ]  # fmt: skip
+
+
+BY_ADDRESS = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: by-address, namespace: red}
+spec:
+  endpointSelector: {matchLabels: {app: db}}
+  ingress:
+  - fromCIDR: [10.0.1.5/32, 172.30.0.11/32]
+"""
+
+
+@pytest.mark.parametrize(
+    ("modes", "allowed"),
+    [((), ()), (("pods",), ("blue/web", "10.0.1.5")), (("nodes",), ("172.30.0.11", "{node: n1}"))],
+)
+def test_cidr_rules_match_pods_and_nodes_by_choice(tmp_path, modes, allowed):
+    words = ("blue/web", "10.0.1.5", "172.30.0.11", "{node: n1}", "red/backup")
+    cases = [
+        f"- {{from: {word}, to: red/db, port: 5432, expect: {expected}}}"
+        for word in words
+        for expected in ["allow" if word in allowed else "deny"]
+    ]
+    (tmp_path / "world.yaml").write_text(f"{HOMES}---{BY_ADDRESS}")
+    (tmp_path / "cases.yaml").write_text("\n".join(cases))
+    flags = [word for mode in modes for word in ("--policy-cidr-match-mode", mode)]
+    done = CliRunner().invoke(cilia, ["policy", "test", str(tmp_path), *flags])
+    assert "5 cases: 5 passed" in done.output
 
 
 def trial(folder, cases, world=WORLD, **settings):

@@ -1,6 +1,8 @@
 """A cluster that exists on paper: manifests in an engine that no kernel follows."""
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterable, Mapping, Set
+from typing import TypeVar
 
 import msgspec
 
@@ -8,12 +10,15 @@ from cilia.model.identities import CLUSTER_FIRST, ReservedIdentity
 from cilia.model.label_filter import LabelFilter
 from cilia.model.labels import LabelSet, node_labels, pod_labels
 from cilia.model.ports import NamedPorts
+from cilia.model.prefixes import prefix_key
 from cilia.policy.connection import Judgement, Party, judge
 from cilia.policy.contents import Enforcement
 from cilia.policy.decision import Decider, Ports
 from cilia.policy.engine import Endpoint, PolicyEngine
 from cilia.policy.sources import Context
 from cilia.policy.trial.manifests import Manifests, Name, Pod
+
+Key = TypeVar("Key", str, Name)
 
 REMOTE_NODE = int(ReservedIdentity.REMOTE_NODE)
 
@@ -34,6 +39,7 @@ class Cluster:
         manifests: Manifests,
         context: Context | None = None,
         enforcement: Enforcement = Enforcement.DEFAULT,
+        cidr_matches: Set[str] = frozenset(),
     ) -> None:
         self.manifests = manifests
         self.decider = Decider(PolicyEngine(enforcement))
@@ -44,17 +50,12 @@ class Cluster:
         self._made: dict[tuple[LabelSet, NamedPorts], Party] = {}
         self.nodes = {name: self._node(name) for name in manifests.nodes}
         self.pods: dict[Name, Party] = {key: self._pod(p) for key, p in manifests.pods.items()}
-        self.addresses = {
-            address: self.nodes[node.name]
-            for node in manifests.nodes.values()
-            for address in node.addresses
-        }
-        self.addresses |= {
-            address: self.pods[key]
-            for key, pod in manifests.pods.items()
-            for address in pod.addresses
-            if not pod.host_network
-        }
+        self.addresses: dict[str, Party] = {}
+        for node in manifests.nodes.values():
+            self._place(self.nodes, node.name, node.addresses, matched="nodes" in cidr_matches)
+        for key, pod in manifests.pods.items():
+            if not pod.host_network:
+                self._place(self.pods, key, pod.addresses, matched="pods" in cidr_matches)
         engine = self.decider.engine
         engine.set_cidr_groups(manifests.groups.values())
         engine.set_services(
@@ -118,6 +119,22 @@ class Cluster:
             self.decider.engine.set_endpoint(endpoint, Endpoint(identity, ports))
             made = self._made[found, ports] = Party(title, identity, endpoint, found, ports)
         return msgspec.structs.replace(made, title=title)
+
+    def _place(
+        self, named: dict[Key, Party], name: Key, addresses: Iterable[str], *, matched: bool
+    ) -> None:
+        """Says where a party is; by its name it is met at its first address."""
+        parties = []
+        for address in addresses:
+            party = named[name]
+            if matched and isinstance(party.peer, int):
+                at = ipaddress.ip_network(address)
+                self.decider.engine.set_address(prefix_key(at), party.peer)
+                party = msgspec.structs.replace(party, at=at)
+            self.addresses[address] = party
+            parties.append(party)
+        if parties:
+            named[name] = parties[0]
 
     def _node(self, name: str) -> Party:
         if not self._context.nodes_by_label:

@@ -162,7 +162,7 @@ def _add_pod(found: Manifests, root: Field, template: Field) -> None:
             for port in _items(container, "ports")
             if (name := _text(port, "name"))
         ),
-        tuple(sorted(addresses - {""})),
+        tuple(sorted(filter(_is_address, addresses))),
         _flag(template, "spec", "hostNetwork"),
     )
     found.pods[pod.namespace, pod.name] = pod

@@ -25,6 +25,8 @@ class TrialSettings(msgspec.Struct, frozen=True):
     enforcement: Enforcement = Enforcement.DEFAULT
     cluster: str = "default"
     """The cluster's name."""
+    cidr_matches: frozenset[str] = frozenset()
+    """What CIDR rules match by address besides the world: nodes, pods."""
     mutate: bool = False
     """Whether to try mutants."""
     second: SecondOpinion | None = None
@@ -47,7 +49,9 @@ def run_trial(
     context = Context(cluster=settings.cluster)
     files = sorted({f for path in (folder, *more) for f in manifest_files(path)})
     documents = [document for file in files for document in read_documents(file)]
-    cluster = Cluster(read_manifests(documents, context), context, settings.enforcement)
+    cluster = Cluster(
+        read_manifests(documents, context), context, settings.enforcement, settings.cidr_matches
+    )
     cases = read_cases(read_documents(_cases_file(folder)), cluster)
     cluster.decider.commit()
     outcomes = run_cases(cluster, cases)
