@@ -6,12 +6,12 @@ An address may change owner; a flow keeps the owner it had. A party that is not 
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia.hubble.columns import halves_of
 from cilia.hubble.events import address_text
 from cilia.hubble.ports import Names
 from cilia.model.identities import CLUSTER_FIRST, CLUSTER_LAST
@@ -94,7 +94,7 @@ class Parties:
         identity = records[f"{side}_identity"].astype("u8")
         endpoint = records[f"{side}_endpoint"].astype("u8")
         pod = (endpoint != 0) | ((identity >= CLUSTER_FIRST) & (identity <= CLUSTER_LAST))
-        halves = address_halves(records[side])
+        halves = halves_of(records[side])
         one, two, three, four = self._factors
         place = np.where(pod, halves[:, 0] * three + halves[:, 1] * four, np.uint64(0))
         return (identity * one + endpoint * two + place).astype(np.uint64)
@@ -110,12 +110,6 @@ class Parties:
 
 
 UNSEEN = -1
-
-
-def address_halves(addresses: NDArray[Any]) -> NDArray[np.uint64]:
-    """Addresses of 16 bytes as two numbers each: shape (n, 2)."""
-    flat = np.ascontiguousarray(addresses)
-    return flat.view(">u8").reshape(len(flat), 2).astype("u8")
 
 
 def _described(party: Party, names: Names) -> Party:

@@ -12,6 +12,7 @@ from unit.hubble.made_records import DEATHSTAR, PARTIES, RECORD, KnownNames, rec
 SMALL = 8
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 20), max_size=8))
 def test_the_newest_flows_are_there_in_order(sizes: list[int]) -> None:
     store = FlowStore(RECORD, SMALL)
@@ -38,7 +39,7 @@ def test_time_is_unix_time() -> None:
     assert store.row(0)["time"][0] == 1_007
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(pairs=st.lists(st.tuples(st.sampled_from(PARTIES), st.sampled_from(PARTIES)), max_size=30))
 def test_every_flow_has_its_own_parties(
     pairs: list[tuple[tuple[bytes, int, int], tuple[bytes, int, int]]],
