@@ -1,15 +1,20 @@
 """Two nodes: CIDR rules that match pods and nodes by choice, and nodes selected by label."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cilia.kernel import netns
 from lab.running_lab import RunningLab, traces, wait_for
 
+PORT = 7979
 DEATHSTAR = {"matchLabels": {"class": "deathstar"}}
 
 
@@ -38,6 +43,20 @@ class Choosing(RunningLab):
         done = self.kubectl("exec", ship, "--", *landing(address))
         return done.stdout.strip() == "Ship landed"
 
+    def connects(self, ship: str, address: str, port: int) -> bool:
+        """Whether a ship gets a connection, answered or not."""
+        host = f"[{address}]" if ":" in address else address
+        told = ["-o", "/dev/null", "-w", "%{time_connect}", f"http://{host}:{port}/"]
+        done = self.kubectl("exec", ship, "--", "curl", "-s", "--max-time", "1", *told)
+        return float(done.stdout.strip() or 0) > 0
+
+    def homes(self, node: str) -> list[str]:
+        """A node's addresses of both families."""
+        items = self.json("get", "nodes")["items"]
+        (item,) = (one for one in items if one["metadata"]["name"] == node)
+        found = item["status"]["addresses"]
+        return [one["address"] for one in found if one["type"] == "InternalIP"]
+
     def node_lands(self, node: str, address: str) -> bool:
         command = ["ip", "netns", "exec", f"cilia-{self.name}-{node}", *landing(address)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -51,7 +70,8 @@ class Choosing(RunningLab):
 
 
 def landing(address: str) -> list[str]:
-    return ["curl", "-s", "--max-time", "1", "-XPOST", f"http://{address}/v1/request-landing"]
+    host = f"[{address}]" if ":" in address else address
+    return ["curl", "-s", "--max-time", "1", "-XPOST", f"http://{host}/v1/request-landing"]
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +145,42 @@ def test_nodes_are_selected_by_their_labels_as_these_change(clean: Choosing) -> 
     assert not clean.ship_lands("tiefighter", address)
     clean.kubectl("label", "node", other, "disk=hdd", "--overwrite")
     wait_for("node stopped", lambda: not clean.node_lands(other, address))
+
+
+def test_a_pod_reaches_the_nodes_that_a_rule_selects_by_both_families(clean: Choosing) -> None:
+    mine = clean.pods()["xwing"]["spec"]["nodeName"]
+    other = "node-2" if mine == "node-1" else "node-1"
+    homes = clean.homes(other)
+    assert sorted(":" in home for home in homes) == [False, True]
+    with contextlib.ExitStack() as stack:
+        for home in homes:
+            family = socket.AF_INET6 if ":" in home else socket.AF_INET
+            place = Path(f"/run/netns/cilia-{clean.name}-{other}")
+            one = stack.enter_context(netns.open_socket(place, family, socket.SOCK_STREAM))
+            one.bind((home, PORT))
+            one.listen()
+            assert clean.connects("xwing", home, PORT)
+        rule = {"toNodes": [{"matchLabels": {"disk": "ssd"}}]}
+        ship = {"matchLabels": {"class": "xwing"}}
+        clean.apply("CiliumNetworkPolicy", {"endpointSelector": ship, "egress": [rule]})
+        for home in homes:
+            wait_for("node out of reach", lambda at=home: not clean.connects("xwing", at, PORT))
+        clean.kubectl("label", "node", other, "disk=ssd")
+        for home in homes:
+            wait_for("node in reach", lambda at=home: clean.connects("xwing", at, PORT))
+
+
+def test_an_ip_block_of_the_other_family_lets_one_pod_in(clean: Choosing) -> None:
+    found = clean.pods()
+    deathstar = next(one for name, one in found.items() if name.startswith("deathstar-"))
+    v6 = {
+        name: next(ip["ip"] for ip in one["status"]["podIPs"] if ":" in ip["ip"])
+        for name, one in (("deathstar", deathstar), ("xwing", found["xwing"]))
+    }
+    assert clean.connects("tiefighter", v6["deathstar"], 80)
+    block = {"from": [{"ipBlock": {"cidr": f"{v6['xwing']}/128"}}]}
+    clean.apply("NetworkPolicy", {"podSelector": DEATHSTAR, "ingress": [block]})
+    wait_for("ship stopped", lambda: not clean.connects("tiefighter", v6["deathstar"], 80))
+    wait_for("ship let in", lambda: clean.connects("xwing", v6["deathstar"], 80))
+    # The rule is about one family: by the other the same pod stays out.
+    assert not clean.ship_lands("xwing", deathstar["status"]["podIP"])
