@@ -1,8 +1,10 @@
 """What the REST API says of policies as a whole: status, hits, conflicts."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
+
+import msgspec
 
 from cilia.agent.parts import Parts
 from cilia.agent.rule_hits import Hits
@@ -16,6 +18,7 @@ from cilia.policy.extents import Party, Population
 from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.resolution import World, provenance_rule
 from cilia.runtime.table import Table
+from cilia.state.ipcache import IpcacheRow
 from cilia.state.policies import PolicyObject
 from cilia.wire.unixhttp import Handler, Request, Response, json_response
 
@@ -75,8 +78,28 @@ def population(parts: Parts) -> Population:
         named,
     )
     subjects = [Party(labels[number], ports) for number, ports in pods if number in labels]
-    dual_stack = parts.settings.values.dual_stack
-    return Population(subjects, list(peers.values()), world, dual_stack)
+    settings = parts.settings.values
+    modes = frozenset(settings.policy_cidr_match_mode)
+    met = [*placed_peers(peers, tables.ipcache, modes)]
+    return Population(subjects, met, world, settings.dual_stack)
+
+
+def placed_peers(
+    peers: Mapping[int, Party], ipcache: Iterable[IpcacheRow], modes: Set[str]
+) -> Iterator[Party]:
+    """Yields the peers: once for each address by which CIDR rules match them, else once.
+
+    Args:
+        peers: By identity.
+        ipcache: Who is where.
+        modes: What CIDR rules match by address: nodes, pods.
+    """
+    placed = set()
+    for row in ipcache:
+        if row.identity in peers and facts.is_matched(row, modes):
+            placed.add(row.identity)
+            yield msgspec.structs.replace(peers[row.identity], at=row.prefix)
+    yield from (party for number, party in peers.items() if number not in placed)
 
 
 def conflicts_json(found: Conflicts, policies: Table[PolicyObject]) -> Json:

@@ -15,7 +15,7 @@ from pyroaring import BitMap
 
 from cilia.model.cidrs import CidrSet
 from cilia.model.identities import world_identity
-from cilia.model.labels import LabelSet
+from cilia.model.labels import LabelSet, Network
 from cilia.model.ports import PORT_LAST, PROTOCOLS, NamedPort, NamedPorts, PortMatch, PortRange
 from cilia.model.prefixes import V4_BITS, is_v4_key
 from cilia.model.rules import Entry, Policy, Spec
@@ -33,6 +33,8 @@ class Party(msgspec.Struct, frozen=True):
 
     labels: LabelSet
     ports: NamedPorts = frozenset()
+    at: Network | None = None
+    """One address of it, where CIDR rules match that as well."""
 
 
 class Population(msgspec.Struct, frozen=True):
@@ -180,7 +182,13 @@ class Extents:
                 peers = enumerate(self._population.peers)
                 return BitMap(number for number, peer in peers if wanted in peer.ports)
             case CidrSet():
-                return self._shifted(self._spans.of(selector))
+                spans = self._spans.of(selector)
+                placed = (
+                    number
+                    for number, peer in enumerate(self._population.peers)
+                    if peer.at is not None and self._spans.at(peer.at) in spans
+                )
+                return self._shifted(spans) | BitMap(placed)
 
     def _shifted(self, spans: BitMap) -> BitMap:
         return spans.shift(self._first_span)
@@ -202,6 +210,11 @@ class _Spans:
     def whole(self, version: int) -> BitMap:
         """The numbers of all spans of a family."""
         return self._range(version, 0, 1 << FAMILIES[version])
+
+    def at(self, address: Network) -> int:
+        """The number of the span that one whole address lies in."""
+        cuts, offset = self._cuts[address.version], self._offset[address.version]
+        return offset + bisect.bisect_right(cuts, int(address.network_address)) - 1
 
     def of(self, found: CidrSet) -> BitMap:
         """The numbers of the spans in a set."""
