@@ -51,9 +51,13 @@ __noinline long nat_map(const struct nat_key *key, __u16 port, __u64 now)
 		return error;
 	entry.address = node;
 	entry.port = port;
-	error = bpf_map_update_elem(&nat, key, &entry, BPF_ANY);
-	if (error)
+	/* A copy: kernel 6.1 takes no argument of a global function as a map's key. */
+	other_key = *key;
+	error = bpf_map_update_elem(&nat, &other_key, &entry, BPF_ANY);
+	if (error) {
+		other_key = nat_other_key(key, NAT_OUT, &node, port);
 		bpf_map_delete_elem(&nat, &other_key);
+	}
 	return error;
 }
 

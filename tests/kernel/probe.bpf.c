@@ -51,20 +51,24 @@ SEC("tc") int judge(struct __sk_buff *skb)
 }
 
 /* Reserves a record: mark 0 submits it, 1 discards it. */
+static __always_inline __u64 *count_of(__u32 which)
+{
+	return bpf_map_lookup_elem(&counter, &which);
+}
+
 SEC("tc") int emit(struct __sk_buff *skb)
 {
-	struct record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
-	__u32 sent = 0, lost = 1;
-	__u64 *counted = bpf_map_lookup_elem(&counter, record ? &sent : &lost);
+	__u64 *sent = count_of(0), *lost = count_of(1);
+	struct record *record;
 
-	if (!counted || !record) {
-		if (counted)
-			*counted += 1;
-		if (record)
-			bpf_ringbuf_discard(record, 0);
+	if (!sent || !lost)
+		return 0;
+	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+	if (!record) {
+		*lost += 1;
 		return 0;
 	}
-	record->number = (*counted)++;
+	record->number = (*sent)++;
 	record->address = __builtin_bswap32(record->number);
 	record->length = skb->len;
 	__builtin_memset(record->room, 0, sizeof(record->room));
