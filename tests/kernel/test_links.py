@@ -7,11 +7,15 @@ import pytest
 
 from cilia.kernel import links, netns
 from cilia.kernel.errors import NotFoundError
+from cilia.kernel.features import features
 from cilia.kernel.links import Hook, Link
 from cilia.kernel.netlink import NetlinkSocket
 from cilia.kernel.objects import BpfObject, Program
 from cilia.kernel.rtnetlink import VethEnd, create_veth, delete_link, link
 
+NEEDS_TCX = pytest.mark.skipif(
+    features().kernel < (6, 6), reason="TCX links are there from kernel 6.6; clsact is tried below"
+)
 FIRST, SECOND = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 
@@ -30,6 +34,7 @@ def load(path: Path, mark: int) -> Program:
         return one.load("judge").programs["judge"]
 
 
+@NEEDS_TCX
 def test_a_pinned_link_is_adopted_and_its_program_replaced(
     probe_path: Path, namespace: Path, device: int, pins: Path
 ) -> None:
@@ -46,6 +51,7 @@ def test_a_pinned_link_is_adopted_and_its_program_replaced(
         assert adopted.facts().id == number
 
 
+@NEEDS_TCX
 def test_a_link_outlives_its_device_and_says_so(
     probe_path: Path, namespace: Path, device: int, pins: Path
 ) -> None:
@@ -58,6 +64,7 @@ def test_a_link_outlives_its_device_and_says_so(
         assert left.facts().ifindex == 0
 
 
+@NEEDS_TCX
 def test_an_unpinned_link_goes_with_its_value(
     probe_path: Path, namespace: Path, device: int
 ) -> None:
@@ -70,6 +77,7 @@ def test_an_unpinned_link_goes_with_its_value(
             assert again.facts().ifindex == 0
 
 
+@NEEDS_TCX
 def test_no_device_no_link(probe_path: Path, namespace: Path) -> None:
     program = load(probe_path, 1)
     with netns.inside(namespace), pytest.raises(NotFoundError, match="TCX_INGRESS of ifindex 999"):
@@ -103,5 +111,6 @@ def test_a_link_on_a_cgroup(probe: BpfObject, cgroup: Path, pins: Path) -> None:
         links.attach_cgroup(program, cgroup / "none", Hook.CGROUP_INET4_CONNECT)
 
 
+@NEEDS_TCX
 def test_asking_for_tcx_leaves_nothing(probe_path: Path) -> None:
     assert links.has_tcx(load(probe_path, 1))

@@ -122,7 +122,10 @@ def test_a_full_endpoint_map_refuses_the_next_pod_and_keeps_the_others(
     own.create_pod("last", {"app": "last"})
     last, place = own.namespace()
     own.add("last", last, place)
-    wait_for("it is found full", lambda: "endpoint" in trouble(own))
+    try:
+        wait_for("it is found full", lambda: "endpoint" in trouble(own))
+    except AssertionError as error:
+        raise AssertionError(own.cilia("status", "--verbose").stdout) from error
     assert "map-sizes" in trouble(own)
     own.create_pod("one-more", {"app": "one-more"})
     container, path = own.namespace()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 from lab.running_lab import RunningLab, wait_for
 from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
@@ -25,6 +26,7 @@ REPLY = re.compile(
 
 
 def test_the_walk_is_observed(lab: RunningLab) -> None:
+    begun = datetime.now(UTC).isoformat()
     try:
         done = lab.kubectl("apply", "-f", str(POLICY))
         assert done.returncode == 0, done.stderr
@@ -33,7 +35,7 @@ def test_the_walk_is_observed(lab: RunningLab) -> None:
         assert land(lab, "xwing", patience_s=2).returncode == TIMED_OUT
         drops_are_seen(lab)
         verdicts_name_their_rule(lab)
-        outputs_agree(lab)
+        outputs_agree(lab, begun)
     finally:
         lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
 
@@ -67,8 +69,10 @@ def verdicts_name_their_rule(lab: RunningLab) -> None:
     assert any(REPLY.search(line) for line in lines), lines
 
 
-def outputs_agree(lab: RunningLab) -> None:
+def outputs_agree(lab: RunningLab, begun: str) -> None:
+    """Of the flows since the walk began: others have used this lab before."""
     words = ("--from-pod", "xwing", "--drop-reason-desc", "POLICY_DENIED", "--type", "drop")
+    words += ("--since", begun)
     (line,) = observe(lab, *words, "--first", "1", "-o", "json")
     flow = json.loads(line)["flow"]
     assert (flow["verdict"], flow["event_type"]) == ("DROPPED", {"type": 1, "sub_type": 133})

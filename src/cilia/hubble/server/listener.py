@@ -67,5 +67,7 @@ class HubbleSocket:
         try:
             await server.wait_for_termination()
         finally:
-            await server.stop(GRACE_S)
-            self._path.unlink(missing_ok=True)
+            try:
+                await server.stop(GRACE_S)
+            finally:
+                self._path.unlink(missing_ok=True)
