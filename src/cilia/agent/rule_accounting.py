@@ -71,10 +71,10 @@ class RuleAccounting:
                 await self._keep()
 
     async def look(self) -> None:
-        """Takes in the counters as they are now."""
+        """Takes in the counters as they are now, and keeps the account: what was told stays."""
         async with self._turn:
             await asyncio.to_thread(self._look)
-            self._fold(self.hits)
+            await self._keep()
 
     async def sweep(self) -> int:
         """The same, then removes connections that have expired and keeps the account; how many.
