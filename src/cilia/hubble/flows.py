@@ -61,11 +61,11 @@ class FlowMaker:
             time=timestamp(int(rows["time"][0])),
             uuid=uuid_of(self._store.instance, number),
             emitter=self._emitter,
-            verdict=int(rows["flow_verdict"][0]),  # type: ignore[arg-type]
+            verdict=int(rows["flow_verdict"][0]),  # type: ignore[arg-type]  # an enum's number
             Type=flow_pb2.L3_L4,
             node_name=self._node,
             event_type=flow_pb2.CiliumEventType(type=kind, sub_type=int(rows["sub_type"][0])),
-            traffic_direction=int(rows["traffic"][0]),  # type: ignore[arg-type]
+            traffic_direction=int(rows["traffic"][0]),  # type: ignore[arg-type]  # an enum's number
         )
         if (reply := int(rows["reply"][0])) != UNKNOWN:
             made.is_reply.value = bool(reply)
@@ -109,9 +109,9 @@ class FlowMaker:
 
     def _add_trace(self, made: flow_pb2.Flow, rows: Rows) -> None:
         point = int(rows["subtype"][0])
-        made.trace_observation_point = TRACE_POINT_PROTO.get(point, 0)  # type: ignore[assignment]
+        made.trace_observation_point = TRACE_POINT_PROTO.get(point, 0)  # type: ignore[assignment]  # an enum's number
         reason = TRACE_REASON_PROTO.get(int(rows["reason"][0]), 0)
-        made.trace_reason = reason  # type: ignore[assignment]
+        made.trace_reason = reason  # type: ignore[assignment]  # an enum's number
         index = int(rows["ifindex"][0])
         if index:
             made.interface.index = index
@@ -123,7 +123,7 @@ class FlowMaker:
         reason = int(rows["drop_reason"][0])
         made.drop_reason = reason
         known = reason in flow_pb2.DropReason.values()
-        made.drop_reason_desc = reason if known else 0  # type: ignore[assignment]
+        made.drop_reason_desc = reason if known else 0  # type: ignore[assignment]  # an enum's number
         if kind == DROP:
             made.file.name = FILES.get(int(rows["file"][0]), "")
             made.file.line = int(rows["line"][0])
