@@ -65,7 +65,7 @@ def test_audited_packets_are_not_denied(pod: Datapath, version: int) -> None:
     assert denied(pod) == {}
 
 
-def test_a_full_map_counts_the_rest_in_one_row_and_drops_all_the_same(load, version: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_map_counts_the_rest_in_one_row_and_drops_all_the_same(load, version: int) -> None:  # type: ignore[no-untyped-def]  # a fixture
     pod = load("pod", capacities={"denied": 2})
     close(pod)
     pod.maps["denied"].update(REST, (0, 0, 0))
@@ -80,7 +80,7 @@ def test_a_full_map_counts_the_rest_in_one_row_and_drops_all_the_same(load, vers
     assert counts == {11: 2, REST: 3}
 
 
-def test_a_full_map_without_the_rest_drops_all_the_same(load, version: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_map_without_the_rest_drops_all_the_same(load, version: int) -> None:  # type: ignore[no-untyped-def]  # a fixture
     pod = load("pod", capacities={"denied": 1})
     close(pod)
     pod.maps["denied"].update(99, (0, 0, 0))
@@ -90,7 +90,7 @@ def test_a_full_map_without_the_rest_drops_all_the_same(load, version: int) -> N
     assert denied(pod) == {99: (0, 0)}
 
 
-def test_a_map_that_fills_gives_room_of_those_that_stand_still(load, version: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_map_that_fills_gives_room_of_those_that_stand_still(load, version: int) -> None:  # type: ignore[no-untyped-def]  # a fixture
     pod = load("pod", capacities={"denied": 4})
     close(pod)
     reader, hits = DeniedMap(pod.maps), RuleHits(SystemClock())

@@ -100,7 +100,7 @@ def test_what_the_engine_gets_wrong_is_a_failure_of_its_own(
     honest = RowTable.find
 
     def find(self: RowTable, *question: object) -> tuple[Verdict, int]:
-        verdict, provenance = honest(self, *question)  # type: ignore[arg-type]
+        verdict, provenance = honest(self, *question)  # type: ignore[arg-type]  # passed on
         return (Verdict.DEFAULT_DENY if verdict is Verdict.DENY else verdict), provenance
 
     monkeypatch.setattr(RowTable, "find", find)
@@ -141,7 +141,7 @@ def answer(decision: Decision) -> str:
     services=SERVICE_LISTS,
     draws=st.randoms(use_true_random=False),
 )
-def test_programs_and_specification_agree(pods, found, groups, services, draws):  # type: ignore[no-untyped-def]
+def test_programs_and_specification_agree(pods, found, groups, services, draws):  # type: ignore[no-untyped-def]  # drawn
     model = Model()
     for number, party in enumerate(pods, 1000):
         model.set_pod(number, party)

@@ -30,7 +30,7 @@ def enforced(lab: RunningLab) -> Iterator[RunningLab]:
 def flows(lab: RunningLab, **wanted: object) -> list[flow_pb2.Flow]:
     """The stored flows of the first node that match one filter."""
     path = Path(f"/run/cilia/lab/{lab.name}/nodes/node-1/hubble.sock")
-    only = flow_pb2.FlowFilter(**wanted)  # type: ignore[arg-type]
+    only = flow_pb2.FlowFilter(**wanted)  # type: ignore[arg-type]  # fields by name
 
     async def ask() -> list[flow_pb2.Flow]:
         async with grpc.aio.insecure_channel(f"unix://{path}") as channel:

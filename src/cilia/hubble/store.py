@@ -50,7 +50,7 @@ class Rows:
         self._place = place
 
     def __len__(self) -> int:
-        return self._place.stop - self._place.start  # type: ignore[no-any-return]
+        return self._place.stop - self._place.start  # type: ignore[no-any-return]  # numpy says Any
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._columns[name][self._place]

@@ -75,7 +75,7 @@ def test_flows_status_nodes_and_namespaces(tmp_path: Path, store: FlowStore) -> 
 
 def test_errors_say_what_is_wrong(tmp_path: Path, store: FlowStore) -> None:
     async def code_of(channel: grpc.aio.Channel, **fields: object) -> tuple[object, str]:
-        request = observer_pb2.GetFlowsRequest(**fields)  # type: ignore[arg-type]
+        request = observer_pb2.GetFlowsRequest(**fields)  # type: ignore[arg-type]  # fields by name
         with pytest.raises(grpc.aio.AioRpcError) as error:
             async for _ in ObserverStub(channel).GetFlows(request):
                 pass

@@ -77,7 +77,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         [f"--{NOT}"], is_flag=True, expose_value=False, help="not what the next filter says"
     )
     params = getattr(command, "__click_params__", [])
-    command.__click_params__ = [*reversed([negation, *known]), *params]  # type: ignore[attr-defined]
+    command.__click_params__ = [*reversed([negation, *known]), *params]  # type: ignore[attr-defined]  # click keeps it there
     return command
 
 

@@ -77,7 +77,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     called.__doc__ = command.__doc__
     called.__name__ = command.__name__
-    called.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    called.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click keeps it there
     wrapped: Callable[..., Any] = called
     for add in reversed(_SERVER):
         wrapped = add(wrapped)

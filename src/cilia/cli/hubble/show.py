@@ -24,7 +24,7 @@ def lines(messages: Iterable[Message], given: Mapping[str, Any], *, coloured: bo
         why=given["why"],
         bare=os.environ.get("HUBBLE_COMPAT") == "legacy-json-output",
     )
-    errors = open(os.devnull, "w") if given["silent_errors"] else sys.stderr  # noqa: SIM115
+    errors = open(os.devnull, "w") if given["silent_errors"] else sys.stderr  # noqa: SIM115 - open until the process ends
     printer = Printer(look, sys.stdout, errors, follow=given["follow"])
     try:
         for message in messages:

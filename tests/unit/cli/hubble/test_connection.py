@@ -55,7 +55,7 @@ def server() -> Server:
 def run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """`cilia hubble …` that finds that server by itself, beside the agent's socket."""
     listener = grpc.server(futures.ThreadPoolExecutor(2))
-    add_ObserverServicer_to_server(server, listener)  # type: ignore[no-untyped-call]
+    add_ObserverServicer_to_server(server, listener)  # type: ignore[no-untyped-call]  # generated
     listener.add_insecure_port(f"unix:{tmp_path}/hubble.sock")
     listener.start()
     monkeypatch.setenv("CILIA_SOCK", str(tmp_path / "cilia.sock"))
