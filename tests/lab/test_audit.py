@@ -49,6 +49,13 @@ def cast(own: BareLab) -> Iterator[tuple[Pod, Pod]]:
         yield server, stranger
 
 
+@pytest.fixture(autouse=True)
+def out_of_audit(own: BareLab, cast: tuple[Pod, Pod]) -> None:
+    """Each test begins with the policy in force, whatever the one before it chose."""
+    choose(own, "Disabled")
+    wait_for("the policy is in force", lambda: own.enforces("server", "ingress"))
+
+
 def opened(server: Pod, stranger: Pod, port: int = PORT) -> bool:
     """Whether the stranger gets a connection."""
     with netns.open_socket(stranger.netns, socket.AF_INET, socket.SOCK_STREAM) as one:
