@@ -30,6 +30,7 @@ mention_enum(service_flag);
 mention_enum(backend_state);
 mention_enum(event_type);
 mention_enum(trace_point);
+mention_enum(sock_point);
 mention_enum(trace_reason);
 mention_enum(event_match);
 mention_enum(event_verdict);

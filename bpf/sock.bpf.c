@@ -6,7 +6,10 @@
  * getpeername show the frontend again. Both families share one path: a service is
  * looked up by the 16-byte address, so an IPv4 service works on a dual-stack
  * socket too.
+ *
+ * What a socket is given is reported once a socket and backend, not once a call.
  */
+#include "lib/config.h"
 #include "lib/service.h"
 #include "lib/metric.h"
 #include "lib/reason.h"
@@ -91,6 +94,34 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, const struct servic
 	return SOCK_REFUSE;
 }
 
+/* Reports that a socket's call was seen at this point, with this peer. */
+static __noinline int trace(struct bpf_sock_addr *ctx, const struct sock_peer *peer,
+			    enum sock_point point)
+{
+	void *ring = ring_here();
+	struct event_record *record;
+	bool translated = point == SOCK_POST_FORWARD || point == SOCK_POST_REVERSE;
+
+	if (!ctx || !peer)
+		return 0;
+	record = ring_reserve(ring);
+	if (!record)
+		return 0;
+	*record = (struct event_record){
+		.time = bpf_ktime_get_ns(),
+		.destination = peer->address,
+		.destination_port = peer->port,
+		.protocol = ctx->protocol,
+		.type = EVENT_TRACE_SOCK,
+		.subtype = point,
+		.verdict = translated ? EVENT_TRANSLATED : EVENT_TRACED,
+		.cookie = bpf_get_socket_cookie(ctx),
+		.cgroup = bpf_get_current_cgroup_id(),
+	};
+	ring_submit(ring, record);
+	return 0;
+}
+
 /* Sends a call for a frontend to one of its backends. */
 static __always_inline int forward(struct bpf_sock_addr *ctx, struct sock_peer *peer)
 {
@@ -100,18 +131,29 @@ static __always_inline int forward(struct bpf_sock_addr *ctx, struct sock_peer *
 		.protocol = ctx->protocol,
 	};
 	const struct service_entry *head = service_find(&key);
+	const struct service_reverse_entry *known;
+	__u64 cookie = bpf_get_socket_cookie(ctx);
 	const struct backend_entry *to;
+	bool is_news;
 
 	if (!head)
 		return SOCK_PASS;
 	to = service_select(&key, head);
 	if (!to)
 		return refuse(ctx, &key, DROP_SERVICE_BACKEND_NOT_FOUND, -ECONNREFUSED);
-	if (service_remember(bpf_get_socket_cookie(ctx), &key, to, head->reverse))
+	known = service_recall(cookie, to->address, to->port);
+	is_news =
+		!known || known->port != key.port || !address_equal(&known->address, &key.address);
+	if (is_news && service_remember(cookie, &key, to, head->reverse))
 		return refuse(ctx, &key, DROP_CT_MAP_INSERTION_FAILED, -ENOMEM);
+	is_news = is_news && config.events;
+	if (is_news)
+		trace(ctx, peer, SOCK_PRE_FORWARD);
 	peer->address = to->address;
 	peer->port = to->port;
 	peer->changed = true;
+	if (is_news)
+		trace(ctx, peer, SOCK_POST_FORWARD);
 	return SOCK_PASS;
 }
 
@@ -119,14 +161,21 @@ static __always_inline int forward(struct bpf_sock_addr *ctx, struct sock_peer *
 static __always_inline void reverse(struct bpf_sock_addr *ctx, struct sock_peer *peer)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
-	const struct service_reverse_entry *front =
-		service_recall(cookie, peer->address, peer->port);
+	struct service_reverse_entry *front = service_recall(cookie, peer->address, peer->port);
+	bool is_news;
 
 	if (!front)
 		return;
+	is_news = config.events && !front->answered;
+	if (is_news) {
+		front->answered = 1;
+		trace(ctx, peer, SOCK_PRE_REVERSE);
+	}
 	peer->address = front->address;
 	peer->port = front->port;
 	peer->changed = true;
+	if (is_news)
+		trace(ctx, peer, SOCK_POST_REVERSE);
 }
 
 static __always_inline int forward_v4(struct bpf_sock_addr *ctx)

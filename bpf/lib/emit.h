@@ -42,7 +42,7 @@ static __always_inline void emit_fill(struct event_record *record, struct __sk_b
 	record->line = pkt->line;
 	record->file = pkt->file;
 	record->staged_verdict = pkt->staged_verdict;
-	record->l7 = 0;
+	record->cgroup = 0;
 }
 
 /* Everything the packet knows, as one record on this CPU's ring. The answer is for the
@@ -93,5 +93,7 @@ static __always_inline int emit_verdict(struct __sk_buff *ctx, struct packet *pk
 		return TC_ACT_SHOT;
 	}
 	metric_count(0, pkt->metric_direction, pkt->length);
+	if (verdict == VERDICT_HEARD)
+		return TC_ACT_SHOT;
 	return verdict == VERDICT_REDIRECT ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
 }

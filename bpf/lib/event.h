@@ -12,6 +12,7 @@ enum event_type {
 	EVENT_DROP = 1,
 	EVENT_TRACE = 4,
 	EVENT_POLICY_VERDICT = 5,
+	EVENT_TRACE_SOCK = 7,
 };
 
 /* trace points, numbered as Hubble's flow.TraceObservationPoint has them */
@@ -28,6 +29,14 @@ enum trace_point {
 	TRACE_FROM_OVERLAY = 9,
 	TRACE_FROM_NETWORK = 10,
 	TRACE_TO_NETWORK = 11,
+};
+
+/* where a socket's call was seen, numbered as Hubble's flow.SocketTranslationPoint has them */
+enum sock_point {
+	SOCK_PRE_FORWARD = 1,  /* a call names a frontend */
+	SOCK_POST_FORWARD = 2, /* it goes to this backend */
+	SOCK_PRE_REVERSE = 3,  /* this backend answered */
+	SOCK_POST_REVERSE = 4, /* the caller is told the frontend */
 };
 
 enum trace_reason {
@@ -53,6 +62,8 @@ enum event_verdict {
 	EVENT_DROPPED = 2,
 	EVENT_AUDIT = 4,
 	EVENT_REDIRECTED = 5,
+	EVENT_TRACED = 6,
+	EVENT_TRANSLATED = 7,
 };
 
 struct event_record {
@@ -63,7 +74,7 @@ struct event_record {
 	__be16 destination_port;
 	__u8 protocol;
 	__u8 type;    /* enum event_type */
-	__u8 subtype; /* drop: reason; trace: point; verdict: enum policy_direction */
+	__u8 subtype; /* drop: reason; traces: point; verdict: enum policy_direction */
 	__u8 verdict; /* enum event_verdict */
 	__u32 source_identity;
 	__u32 destination_identity;
@@ -87,7 +98,7 @@ struct event_record {
 	__u16 line; /* of the source that dropped it */
 	__u8 file;  /* enum source_file */
 	__u8 staged_verdict;
-	__u64 l7; /* room for a reference to an L7 record; 0 until then */
+	__u64 cgroup; /* trace-sock: of the caller */
 };
 _Static_assert(sizeof(struct event_record) == 120, "kernel/agent contract");
 

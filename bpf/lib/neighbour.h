@@ -2,7 +2,8 @@
 /* neighbour: answers a pod that asks for its gateway's MAC: ARP and neighbour discovery.
  *
  * A pod's only neighbour is its gateway, so nothing else is answered or passed on: no pod
- * can learn, claim or advertise an address on this link.
+ * can learn, claim or advertise an address on this link. What every IPv6 stack announces
+ * when a link comes up is heard, and is no drop: nothing went wrong.
  */
 #pragma once
 #include "emit.h"
@@ -38,6 +39,7 @@ enum {
 	ND_TARGET_MAC = 2, /* option: target link-layer address */
 	ND_SOLICITED_OVERRIDE = 0x60,
 	MLD_QUERY = 130,
+	MLD_REPORT = 131,
 	MLD_DONE = 132,
 	MLD2_REPORT = 143,
 };
@@ -151,6 +153,22 @@ step neighbour_advertise(struct __sk_buff *ctx, struct packet *pkt, struct nd_fr
 	return neighbour_send(ctx);
 }
 
+/* What a starting stack tells or asks the link as a whole: listener reports (RFC 3810), a
+ * search for routers (RFC 4861) and a probe of its own address (RFC 4862 section 5.4.2).
+ */
+static __always_inline bool neighbour_is_announcement(const struct packet *pkt)
+{
+	const union address unspecified = {};
+	__u8 type = pkt->icmp_type;
+
+	if ((pkt->tuple.destination.words[0] & bpf_htonl(0xffff0000)) != bpf_htonl(0xff020000))
+		return false;
+	if (type == ND_SOLICITATION)
+		return address_equal(&pkt->tuple.source, &unspecified);
+	return type == MLD_REPORT || type == MLD_DONE || type == MLD2_REPORT ||
+	       type == ND_ROUTER_SOLICITATION;
+}
+
 /* Advertises the gateway to a pod that solicits it; all other talk ends here. */
 shared_step neighbour_answer_discovery(struct __sk_buff *ctx, struct packet *pkt)
 {
@@ -160,6 +178,8 @@ shared_step neighbour_answer_discovery(struct __sk_buff *ctx, struct packet *pkt
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
+	if (neighbour_is_announcement(pkt))
+		return VERDICT_HEARD;
 	if (pkt->icmp_type != ND_SOLICITATION || pkt->ttl != ND_HOP_LIMIT ||
 	    pkt->l4 != PACKET_L3 + sizeof(struct ipv6hdr) ||
 	    address_equal(&pkt->tuple.source, &unspecified))

@@ -79,7 +79,7 @@ struct service_reverse_entry {
 	union address address; /* frontend's */
 	__be16 port;
 	__u16 reverse;
-	__u32 pad;
+	__u32 answered; /* not 0: an answer of this backend has been reported */
 };
 _Static_assert(sizeof(struct service_reverse_entry) == 24, "kernel/agent contract");
 
@@ -131,7 +131,7 @@ static __always_inline const struct backend_entry *service_select(struct service
 }
 
 /* Which frontend does this socket mean when the kernel says `address`, `port`? */
-static __always_inline const struct service_reverse_entry *
+static __always_inline struct service_reverse_entry *
 service_recall(__u64 cookie, union address address, __be16 port)
 {
 	struct service_reverse_key key = {.cookie = cookie, .address = address, .port = port};

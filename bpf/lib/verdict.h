@@ -8,6 +8,7 @@ enum verdict {
 	VERDICT_DROP = 1,     /* the packet carries the reason: see drop() */
 	VERDICT_REDIRECT = 2, /* a redirect helper knows where it goes */
 	VERDICT_STACK = 3,    /* the node's stack goes on with it, and other programs before it */
+	VERDICT_HEARD = 4,    /* it was for us: it ends here, and nothing is wrong with that */
 };
 
 /* step: judges a packet; inlined. */

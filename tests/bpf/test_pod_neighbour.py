@@ -3,14 +3,20 @@
 import pytest
 from scapy.layers.inet import UDP
 from scapy.layers.inet6 import (
+    ICMPv6MLDone,
+    ICMPv6MLQuery,
+    ICMPv6MLReport,
     ICMPv6MLReport2,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
+    ICMPv6ND_RA,
     ICMPv6ND_Redirect,
     ICMPv6ND_RS,
     ICMPv6NDOptDstLLAddr,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
+    IPv6ExtHdrHopByHop,
+    RouterAlert,
 )
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet
@@ -92,8 +98,8 @@ def test_the_gateway_answers_neighbour_discovery(pod: Datapath, option: bool) ->
     ("target", "fields"),
     [
         ("fd00:10:0:1::20", {}),
-        ("fd00:10:0:1::10", {"src": "::"}),
-        (ROUTER[6], {"src": "::"}),
+        ("fd00:10:0:1::10", {"src": "::", "dst": ROUTER[6]}),
+        (ROUTER[6], {"src": "::", "dst": ROUTER[6]}),
         (ROUTER[6], {"hlim": 254}),
         ("::", {}),
     ],
@@ -109,15 +115,46 @@ def test_no_other_solicitation_is_answered(
 @pytest.mark.parametrize(
     "message",
     [
-        ICMPv6ND_RS(),
+        ICMPv6ND_RA(),
         ICMPv6ND_NA(tgt="fd00:10:0:1::20"),
         ICMPv6ND_Redirect(),
-        ICMPv6MLReport2(),
+        ICMPv6MLQuery(),
     ],
-    ids=["router-solicitation", "advertisement", "redirect", "listener-report"],
+    ids=["router", "advertisement", "redirect", "query"],
 )
 def test_talk_of_the_link_stays_in_the_pod(pod: Datapath, message: Packet) -> None:
     packet = Ether(dst="33:33:00:00:00:02") / IPv6(src="fe80::1", dst="ff02::2", hlim=255) / message
+
+    result = pod.run("pod_from", packet)
+
+    assert result.drop_reason == C["DROP_FORBIDDEN_ICMPV6_MESSAGE"]
+
+
+ANNOUNCEMENTS = [
+    pytest.param(ICMPv6ND_RS(), id="router-solicitation"),
+    pytest.param(ICMPv6MLReport(), id="report"),
+    pytest.param(ICMPv6MLDone(), id="done"),
+    pytest.param(ICMPv6MLReport2(), id="report2"),
+    pytest.param(ICMPv6ND_NS(tgt="fe80::1"), id="probe"),
+]
+
+
+@pytest.mark.parametrize("message", ANNOUNCEMENTS)
+def test_what_a_starting_pod_announces_is_no_drop(pod: Datapath, message: Packet) -> None:
+    hop = IPv6ExtHdrHopByHop(options=[RouterAlert()])
+    for head in (
+        Ether() / IPv6(src="::", dst="ff02::16"),
+        Ether() / IPv6(src="::", dst="ff02::16") / hop,
+    ):
+        result = pod.run("pod_from", head / message)
+
+        assert result.action == "drop", "it goes nowhere"
+        assert result.events == [], "and nobody is told"
+
+
+@pytest.mark.parametrize("message", ANNOUNCEMENTS)
+def test_an_announcement_to_one_receiver_is_refused(pod: Datapath, message: Packet) -> None:
+    packet = Ether() / IPv6(src="::", dst=pod.b.address[6]) / message
 
     result = pod.run("pod_from", packet)
 

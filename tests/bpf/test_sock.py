@@ -85,7 +85,11 @@ class Sockets:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.object = BpfObject(OBJECTS / "sock.bpf.o").load()
+        config = np.zeros((), BTF.struct("config"))
+        config["events"] = 1
+        self.object = BpfObject(OBJECTS / "sock.bpf.o")
+        self.object.set_global("config", config.tobytes())
+        self.object.load()
         self.maps = self.object.maps
         self.rings = self._make_rings()
         self.cgroup = cgroup2_root() / name
@@ -295,6 +299,41 @@ def test_what_is_no_service_stays_as_it_is(sockets: Sockets) -> None:
     assert datagram["sender"] == ["fd00:10::5", 5353]
     assert sockets.events() == []
     assert sockets.maps["service_reverse"].count() == 0
+
+
+@pytest.mark.parametrize(("frontend", "backend"), FRONTENDS)
+@pytest.mark.parametrize("how", ["connect", "sendto"])
+def test_a_translation_is_reported_both_ways_once_a_socket(
+    sockets: Sockets, frontend: str, backend: str, how: str
+) -> None:
+    sockets.serve(("SOCK_DGRAM", plain(backend), 5353))
+    sockets.add_service(plain(frontend), UDP, (plain(backend), 5353, ACTIVE), port=53)
+    sockets.ask(how, "SOCK_DGRAM", frontend, 53)
+    seen = sorted(sockets.events(), key=lambda event: int(event["time"]))
+    front, back = address_bytes(plain(frontend)), address_bytes(plain(backend))
+    told = [
+        (int(one["subtype"]), one["destination"].tobytes(), int(one["destination_port"]))
+        for one in seen
+    ]
+    assert told == [
+        (C["SOCK_PRE_FORWARD"], front, 53),
+        (C["SOCK_POST_FORWARD"], back, 5353),
+        (C["SOCK_PRE_REVERSE"], back, 5353),
+        (C["SOCK_POST_REVERSE"], front, 53),
+    ]
+    assert {(int(one["type"]), int(one["protocol"])) for one in seen} == {(7, UDP)}
+    assert [int(one["verdict"]) for one in seen] == [6, 7, 6, 7]
+    assert len({int(one["cookie"]) for one in seen}) == 1
+    assert {int(one["cgroup"]) for one in seen} == {sockets.cgroup.stat().st_ino}
+
+
+def test_a_socket_that_asks_two_services_is_reported_twice(sockets: Sockets) -> None:
+    sockets.serve(("SOCK_STREAM", "10.0.1.5", 8080))
+    for frontend in ("10.96.0.10", "10.96.0.11"):
+        sockets.add_service(frontend, TCP, ("10.0.1.5", 8080, ACTIVE))
+        sockets.ask("connect", "SOCK_STREAM", frontend, times=2)
+    points = [int(event["subtype"]) for event in sockets.events()]
+    assert points.count(C["SOCK_PRE_FORWARD"]) == points.count(C["SOCK_POST_FORWARD"]) == 4
 
 
 def test_a_slot_that_leads_nowhere_refuses(sockets: Sockets) -> None:
