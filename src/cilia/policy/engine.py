@@ -6,7 +6,7 @@ the state after forbid, and never stop what both allow.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from cilia.model.identities import reserved_labels
 from cilia.model.labels import LabelSet
 from cilia.model.ports import NamedPorts
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys
-from cilia.model.rules import Policy, PolicyKey
+from cilia.model.rules import Policy, PolicyKey, Spec
 from cilia.policy.contents import Enforcement, Rulebook, content_of, used_ports
 from cilia.policy.delta import (
     Assign,
@@ -244,6 +244,28 @@ class PolicyEngine:
         users: set[int] = set().union(*(self.subjects.users.get(n, set()) for n in numbers))
         return sorted(e for e, endpoint in self.endpoints.items() if endpoint.identity in users)
 
+    def rulebook(self, endpoint: Endpoint, instead: Mapping[int, Spec]) -> Rulebook:
+        """What selects an endpoint that is there, as of the last commit.
+
+        Args:
+            endpoint: One of `endpoints`.
+            instead: Specs to put in the place of those with these numbers.
+        """
+        numbers = sorted(self.subjects.selected[endpoint.identity])
+        specs = tuple(instead.get(n) or self.subjects.specs[n] for n in numbers)
+        claims = tuple(
+            claim
+            for number in numbers
+            for claim in (
+                claims_of(instead[number], self._world)
+                if number in instead
+                else self._claims[number]
+            )
+        )
+        ports = used_ports(claims, endpoint.ports)
+        is_init = INIT_LABEL in self.peers.peers[endpoint.identity].labels
+        return Rulebook(specs, claims, ports, Enforcement.ALWAYS if is_init else self._enforcement)
+
     def selectors(self) -> list[SelectorUse]:
         """The selectors in use, with what they select and whose they are."""
         policies: dict[Selector, set[PolicyKey]] = {}
@@ -338,17 +360,11 @@ class PolicyEngine:
 
     def _number_of(self, endpoint: Endpoint) -> tuple[PolicyNumber, bool]:
         specs = sorted(self.subjects.selected[endpoint.identity])
-        claims = tuple(claim for number in specs for claim in self._claims[number])
-        ports = used_ports(claims, endpoint.ports)
-        is_init = INIT_LABEL in self.peers.peers[endpoint.identity].labels
-        enforcement = Enforcement.ALWAYS if is_init else self._enforcement
+        book = self.rulebook(endpoint, {})
         versions = tuple((number, self._version[number]) for number in specs)
-        key: ContentKey = (versions, ports, enforcement)
+        key: ContentKey = (versions, book.ports, book.enforcement)
 
         def make() -> Content:
-            book = Rulebook(
-                tuple(self.subjects.specs[n] for n in specs), claims, ports, enforcement
-            )
             return content_of(book, self.peers, self.provenance)
 
         return self.numbers.find(key, make, self.provenance)

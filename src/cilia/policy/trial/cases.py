@@ -116,8 +116,11 @@ def _check_because(field: Field, cluster: Cluster) -> None:
         field.refuse("is no policy of the manifests", hint)
 
 
+def run_case(cluster: Cluster, case: Case) -> Outcome:
+    """What the cluster decides of a case; `cluster.decider.commit` comes first."""
+    return Outcome(case, cluster.judge(case.source, case.destination, case.ports))
+
+
 def run_cases(cluster: Cluster, cases: Iterable[Case]) -> list[Outcome]:
-    """What the cluster decides of each case; `cluster.decider.commit` comes first."""
-    return [
-        Outcome(case, cluster.judge(case.source, case.destination, case.ports)) for case in cases
-    ]
+    """What the cluster decides of each case."""
+    return [run_case(cluster, case) for case in cases]

@@ -1,15 +1,16 @@
 """Mutants: policies with one rule less or wider. Cases that notice none test little."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from cilia.model.rules import Direction, Entry, Policy, Spec
 from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.resolution import provenance_rule
-from cilia.policy.trial.cases import Outcome, run_cases
+from cilia.policy.trial.cases import Outcome, run_case
 from cilia.policy.trial.cluster import Cluster
 from cilia.policy.trial.coverage import speaks
+from cilia.policy.trial.supposition import supposed
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -65,29 +66,59 @@ def survivors(cluster: Cluster, outcomes: Sequence[Outcome]) -> tuple[list[Mutan
     """The mutants that no case notices, and how many there are in all.
 
     Args:
-        cluster: Is as it was afterwards.
+        cluster: Stays as it is.
         outcomes: Of the cluster as it is; cases that fail already cannot notice anything.
     """
     found: list[Mutant] = []
     count = 0
-    for policy in list(cluster.manifests.policies.values()):
-        selected = set(cluster.decider.engine.endpoints_of(policy.key))
-        able = [o for o in outcomes if o.passed and _is_about(o, selected)]
+    able = _by_subject(outcomes)
+    for policy in cluster.manifests.policies.values():
+        selected = cluster.decider.engine.endpoints_of(policy.key)
         for mutant in mutants(policy):
             count += 1
-            if not able or not _is_noticed(cluster, mutant, able):
+            # What a rule of one direction says, only the end that it is about can notice.
+            asked = {e: able[subject] for e in selected if (subject := _subject(mutant, e)) in able}
+            if not asked or not _is_noticed(cluster, policy, mutant, asked):
                 found.append(mutant)
-        cluster.decider.engine.set_policy(policy)
-        cluster.decider.commit()
     return found, count
 
 
-def _is_about(outcome: Outcome, endpoints: set[int]) -> bool:
-    case = outcome.case
-    return case.source.endpoint in endpoints or case.destination.endpoint in endpoints
+Subject = tuple[Direction, int]
+"""A direction, and the endpoint whose policy decides it."""
 
 
-def _is_noticed(cluster: Cluster, mutant: Mutant, able: Iterable[Outcome]) -> bool:
-    cluster.decider.engine.set_policy(mutant.policy)
-    cluster.decider.commit()
-    return any(not o.passed for o in run_cases(cluster, [o.case for o in able]))
+def _by_subject(outcomes: Iterable[Outcome]) -> dict[Subject, list[Outcome]]:
+    """The cases that pass, under each end that is a pod."""
+    found: dict[Subject, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.passed:
+            for step in outcome.judgement.steps:
+                found.setdefault((step.direction, step.subject.endpoint), []).append(outcome)
+    return found
+
+
+def _subject(mutant: Mutant, endpoint: int) -> Subject:
+    return mutant.rule.direction, endpoint
+
+
+def _is_noticed(
+    cluster: Cluster, policy: Policy, mutant: Mutant, asked: Mapping[int, Sequence[Outcome]]
+) -> bool:
+    numbers = cluster.decider.engine.subjects.spec_numbers(policy.key)
+    changed = {
+        numbers[before]: after
+        for before, after in zip(policy.specs, mutant.policy.specs, strict=True)
+        if before != after
+    }
+    peers = {
+        endpoint: {
+            (step.peer.peer, step.peer.at)
+            for outcome in outcomes
+            for step in outcome.judgement.steps
+            if (step.direction, step.subject.endpoint) == _subject(mutant, endpoint)
+        }
+        for endpoint, outcomes in asked.items()
+    }
+    cases = [outcome.case for outcomes in asked.values() for outcome in outcomes]
+    with supposed(cluster.decider, changed, peers):
+        return not all(run_case(cluster, case).passed for case in cases)
