@@ -3,6 +3,7 @@
 #include "lib/config.h"
 #include "lib/conntrack.h"
 #include "lib/denied.h"
+#include "lib/ended.h"
 #include "lib/endpoint.h"
 #include "lib/event.h"
 #include "lib/fragment.h"
@@ -12,6 +13,7 @@
 #include "lib/policy.h"
 #include "lib/reason.h"
 #include "lib/service.h"
+#include "lib/tally.h"
 
 /* An enum or struct that no map or global mentions would not reach BTF. */
 #define mention(kind, name) kind name layout_##name = {}

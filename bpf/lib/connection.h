@@ -6,6 +6,7 @@
  * longer what it was: so a change of policy ends what it forbids.
  */
 #pragma once
+#include "ended.h"
 #include "lifetime.h"
 #include "related.h"
 
@@ -83,6 +84,7 @@ static __always_inline void connection_count(struct conntrack_entry *entry, stru
 		pkt->provenance = entry->provenance[pkt->destination_endpoint ? POLICY_INGRESS
 									      : POLICY_EGRESS];
 	lifetime_count(entry, pkt, now);
+	tally_count(pkt->length, false);
 	if (lifetime_report(entry, pkt, now))
 		pkt->flags |= PACKET_REPORT;
 }
@@ -91,7 +93,7 @@ static __always_inline void connection_count(struct conntrack_entry *entry, stru
 shared_step connection_begin(struct packet *pkt)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
-	struct conntrack_entry entry = {};
+	struct conntrack_entry entry = {}, *begun;
 	struct conntrack_key key;
 
 	if (!pkt)
@@ -99,7 +101,8 @@ shared_step connection_begin(struct packet *pkt)
 	key = conntrack_key(&pkt->tuple);
 	entry.packets[0] = 1;
 	entry.bytes[0] = pkt->length;
-	entry.first_seen = now;
+	/* The coarse clock stands still for milliseconds, in which a port may be used again. */
+	entry.first_seen = bpf_ktime_get_ns();
 	entry.last_seen[0] = now;
 	entry.last_report[0] = now;
 	entry.tcp_flags[0] = pkt->tcp_flags;
@@ -109,8 +112,16 @@ shared_step connection_begin(struct packet *pkt)
 	entry.flags = lifetime_flags(entry.flags, pkt->tcp_flags, false);
 	entry.expires_s = now / NS_PER_S + lifetime_s(pkt->tuple.protocol, entry.flags);
 	judged_keep(&entry, pkt);
-	if (bpf_map_update_elem(&conntrack, &key, &entry, BPF_ANY))
+	if (!bpf_map_update_elem(&conntrack, &key, &entry, BPF_NOEXIST)) {
+		tally_count(pkt->length, true);
+		return VERDICT_NEXT;
+	}
+	/* Another CPU may have been the first. */
+	begun = bpf_map_lookup_elem(&conntrack, &key);
+	if (!begun)
 		return drop(pkt, DROP_CT_MAP_INSERTION_FAILED);
+	lifetime_count(begun, pkt, now);
+	tally_count(pkt->length, false);
 	return VERDICT_NEXT;
 }
 
@@ -121,8 +132,8 @@ shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 	__u64 now = bpf_ktime_get_coarse_ns();
 	struct conntrack_entry *entry;
 	struct conntrack_key key;
+	bool low, stale = false;
 	enum verdict verdict;
-	bool low;
 
 	if (!ctx || !pkt)
 		return VERDICT_DROP;
@@ -135,8 +146,10 @@ shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 	low = tuple_source_is_low(&pkt->tuple);
 	key = conntrack_key_ordered(&pkt->tuple, low);
 	entry = bpf_map_lookup_elem(&conntrack, &key);
-	if (entry && !connection_continues(entry, pkt, now, low))
+	if (entry && !connection_continues(entry, pkt, now, low)) {
 		entry = NULL;
+		stale = true;
+	}
 	if (entry && judged_is_current(entry, pkt, source, destination)) {
 		connection_count(entry, pkt, now);
 		return VERDICT_NEXT;
@@ -144,7 +157,7 @@ shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 	verdict = connection_judge(ctx, pkt, source, destination);
 	if (entry) {
 		if (verdict) {
-			bpf_map_delete_elem(&conntrack, &key);
+			pkt->ends = 1;
 			return verdict;
 		}
 		judged_keep(entry, pkt);
@@ -154,8 +167,10 @@ shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 	if (verdict)
 		return verdict;
 	pkt->flags |= PACKET_REPORT;
-	if (!(pkt->flags & PACKET_STATELESS))
+	if (!(pkt->flags & PACKET_STATELESS)) {
 		pkt->flags |= PACKET_BEGINS;
+		pkt->ends = stale;
+	}
 	return VERDICT_NEXT;
 }
 
@@ -170,6 +185,8 @@ step connection_pass(struct __sk_buff *ctx, struct packet *pkt, const struct end
 {
 	enum verdict verdict = connection_admit(ctx, pkt, source, destination);
 
+	if (pkt->ends)
+		ended_keep(pkt);
 	if (verdict || !(pkt->flags & PACKET_BEGINS))
 		return verdict;
 	return connection_begin(pkt);

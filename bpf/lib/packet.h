@@ -77,7 +77,7 @@ struct packet {
 	__u8 verdict;	   /* enum event_verdict */
 	__u8 staged_verdict;
 	__u8 metric_direction; /* enum metric_direction */
-	__u8 pad;
+	__u8 ends;	       /* 1: the entry that its tuple has in conntrack is over */
 };
 _Static_assert(sizeof(struct packet) == 168, "no holes: the stack copy is fully initialised");
 
