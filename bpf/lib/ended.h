@@ -7,7 +7,6 @@
  */
 #pragma once
 #include "conntrack.h"
-#include "tally.h"
 
 struct ended_key {
 	struct conntrack_key key;
@@ -22,24 +21,3 @@ struct {
 	__type(key, struct ended_key);
 	__type(value, struct conntrack_entry);
 } ended SEC(".maps");
-
-/* Takes the connection of this tuple out of conntrack and keeps what it counted. The answer is
- * for the verifier alone.
- */
-__noinline int ended_keep(struct packet *pkt)
-{
-	struct conntrack_entry *entry;
-	struct ended_key last;
-
-	if (!pkt)
-		return 0;
-	last.key = conntrack_key(&pkt->tuple);
-	entry = bpf_map_lookup_elem(&conntrack, &last.key);
-	if (!entry)
-		return 0;
-	last.first_seen = entry->first_seen;
-	if (bpf_map_update_elem(&ended, &last, entry, BPF_ANY))
-		tally_refused();
-	bpf_map_delete_elem(&conntrack, &last.key);
-	return 0;
-}
