@@ -5,10 +5,12 @@ pod, and has no status subresource.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cilia.agent.workloads import ANNOTATION, told_workload
 from cilia.model.errors import CiliaError
+from cilia.model.workloads import Workload
 from cilia.runtime.reconciler import Failed
 from cilia.state.endpoints import EndpointRow
 from cilia.wire.kubernetes import ApiError, KubernetesClient
@@ -24,7 +26,9 @@ def collection(namespace: str) -> str:
     return f"{ROOT}/namespaces/{namespace}/ciliumendpoints"
 
 
-def endpoint_object(row: EndpointRow, node_address: str) -> Object:
+def endpoint_object(
+    row: EndpointRow, node_address: str, workload: Workload | None = None
+) -> Object:
     """Returns an endpoint's CiliumEndpoint."""
     addressing = {k: v for k, v in (("ipv4", row.v4), ("ipv6", row.v6)) if v}
     return {
@@ -33,6 +37,7 @@ def endpoint_object(row: EndpointRow, node_address: str) -> Object:
         "metadata": {
             "name": row.pod,
             "namespace": row.namespace,
+            **({"annotations": {ANNOTATION: str(workload)}} if workload else {}),
             **({"ownerReferences": [_owner(row)]} if row.uid else {}),
         },
         "status": {
@@ -75,11 +80,18 @@ class EndpointObjects:
     Args:
         node_address: The node's address, by which other nodes reach these pods and by
             which we know the objects that are ours.
+        workload_of: Gives what a pod belongs to, by namespace and name.
     """
 
-    def __init__(self, client: KubernetesClient, node_address: str) -> None:
+    def __init__(
+        self,
+        client: KubernetesClient,
+        node_address: str,
+        workload_of: Callable[[str, str], Workload | None] = lambda namespace, name: None,
+    ) -> None:
         self._client = client
         self._node_address = node_address
+        self._workload_of = workload_of
 
     async def update(self, rows: Sequence[EndpointRow]) -> Sequence[Failed]:
         """Writes the objects of endpoints that have an identity."""
@@ -119,12 +131,15 @@ class EndpointObjects:
         return failed
 
     async def _put(self, row: EndpointRow) -> None:
-        wanted = endpoint_object(row, self._node_address)
         path = f"{collection(row.namespace)}/{row.pod}"
         present = await self._get(path)
+        workload = self._workload_of(row.namespace, row.pod)
+        if workload is None and present is not None:  # we have just started: the pod comes later
+            workload = told_workload(present["metadata"].get("annotations"))
+        wanted = endpoint_object(row, self._node_address, workload)
         if present is None:
             await self._client.create(collection(row.namespace), wanted)
-        elif present.get("status") != wanted["status"] or _owner_of(present) != _owner_of(wanted):
+        elif present.get("status") != wanted["status"] or _told(present) != _told(wanted):
             version = present["metadata"]["resourceVersion"]
             metadata = {**wanted["metadata"], "resourceVersion": version}
             await self._client.replace(path, {**wanted, "metadata": metadata})
@@ -151,5 +166,8 @@ class EndpointObjects:
         return ours and endpoint in (0, status.get("id"))
 
 
-def _owner_of(item: Mapping[str, Any]) -> list[str]:
-    return [owner.get("uid", "") for owner in item["metadata"].get("ownerReferences") or ()]
+def _told(item: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Of the metadata what is ours to say: the owner and the workload."""
+    metadata = item["metadata"]
+    owners = [owner.get("uid", "") for owner in metadata.get("ownerReferences") or ()]
+    return owners, (metadata.get("annotations") or {}).get(ANNOTATION, "")

@@ -14,6 +14,7 @@ from cilia.agent.sources import table_sources
 from cilia.agent.startup import find_pod_networks
 from cilia.identity.store import KubernetesIdentities
 from cilia.model.site import NodeSite
+from cilia.model.workloads import Workload
 from cilia.node import NodeNetwork, PodNetworks
 from cilia.node.service import OwnNode, cilium_node
 from cilia.runtime.reconciler import Reconciler
@@ -61,7 +62,12 @@ class KubernetesCluster:
         self, tables: Tables, own: Node, nodes: Callable[[], Collection[str] | None]
     ) -> tuple[Reconciler[Any], ...]:
         """Returns what writes our tables into objects of the API server."""
-        endpoint_objects = EndpointObjects(self._client, own.addresses[0])
+
+        def workload_of(namespace: str, name: str) -> Workload | None:
+            pod = tables.pods.get((namespace, name))
+            return pod.workload if pod else None
+
+        endpoint_objects = EndpointObjects(self._client, own.addresses[0], workload_of)
         policy_objects = PolicyObjects(self._client, own.name, nodes)
         return (
             Reconciler("CiliumEndpoint objects", tables.endpoints, endpoint_objects),

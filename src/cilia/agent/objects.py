@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cilia.agent.workloads import Owner, pod_workload, told_workload
 from cilia.model.errors import InvalidValue
 from cilia.state.cidr_groups import CidrGroup
 from cilia.state.endpoint_slices import EndpointSlice, SliceBackend, SlicePort
@@ -35,6 +36,8 @@ class Metadata(msgspec.Struct):
     uid: str = ""
     generation: int = 0
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    ownerReferences: list[Owner] | None = None
 
 
 class ContainerPort(msgspec.Struct):
@@ -81,6 +84,9 @@ class PodItem(msgspec.Struct):
                 for container in containers
                 for port in container.ports or ()
                 if port.name
+            ),
+            workload=pod_workload(
+                self.metadata.name, self.metadata.ownerReferences, self.metadata.labels
             ),
         )
 
@@ -343,6 +349,7 @@ class CiliumEndpointItem(msgspec.Struct):
             tuple(
                 NamedPort(port.name, port.protocol, port.port) for port in status.named_ports or ()
             ),
+            told_workload(self.metadata.annotations),
         )
 
 

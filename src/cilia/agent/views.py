@@ -42,7 +42,9 @@ def endpoint_json(parts: Parts, row: EndpointRow) -> Json:
                 "k8s-namespace": row.namespace,
                 "k8s-pod-name": row.pod,
                 "pod-name": f"{row.namespace}/{row.pod}",
+                "pod-uid": row.uid,
             },
+            "workload": _workload(parts, row.namespace, row.pod),
             "identity": identity,
             "labels": {"security-relevant": list(row.labels), "realized": {}},
             "networking": {
@@ -67,6 +69,13 @@ def endpoint_json(parts: Parts, row: EndpointRow) -> Json:
             ],
         },
     }
+
+
+def _workload(parts: Parts, namespace: str, name: str) -> str:
+    """Returns `Kind/name` of what a pod of this or another node belongs to; empty: unknown."""
+    key = (namespace, name)
+    pod = parts.tables.pods.get(key) or parts.tables.remote_endpoints.get(key)
+    return str(pod.workload) if pod and pod.workload else ""
 
 
 def policy_enabled(row: EndpointRow) -> str:
@@ -217,7 +226,12 @@ def ips_json(parts: Parts) -> list[Json]:
             "cidr": str(row.prefix),
             "identity": row.identity,
             "hostIP": row.node,
-            "metadata": {"source": row.source, "namespace": row.namespace, "name": row.name},
+            "metadata": {
+                "source": row.source,
+                "namespace": row.namespace,
+                "name": row.name,
+                "workload": _workload(parts, row.namespace, row.name),
+            },
         }
         for row in parts.tables.ipcache
     ]
@@ -273,6 +287,7 @@ def node_json(node: Node, cluster: str, own: str) -> Json:
             {"enabled": True, "ip": ip, "address-type": "CiliumInternalIP"} for ip in node.internal
         ],
         "source": "local" if node.name == own else "custom-resource",
+        "labels": dict(node.labels),
     }
 
 

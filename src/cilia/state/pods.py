@@ -5,6 +5,7 @@ Key: (namespace, name). Written by the agent's Kubernetes source; read by endpoi
 
 import msgspec
 
+from cilia.model.workloads import Workload
 from cilia.runtime.table import Table
 from cilia.state.ports import NamedPort
 
@@ -22,6 +23,8 @@ class Pod(msgspec.Struct, frozen=True):
     named_ports: tuple[NamedPort, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     """Only those that cilia reads."""
+    workload: Workload | None = None
+    """What it belongs to; None: nobody told."""
 
 
 def table() -> Table[Pod]:

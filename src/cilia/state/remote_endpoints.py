@@ -6,6 +6,7 @@ ipcache (addresses) and policy (named ports).
 
 import msgspec
 
+from cilia.model.workloads import Workload
 from cilia.runtime.table import Table
 from cilia.state.ports import NamedPort
 
@@ -20,6 +21,8 @@ class RemoteEndpoint(msgspec.Struct, frozen=True):
     """Address of the node that hosts it."""
     addresses: tuple[str, ...]
     named_ports: tuple[NamedPort, ...] = ()
+    workload: Workload | None = None
+    """What it belongs to; None: its node did not say."""
 
 
 def table() -> Table[RemoteEndpoint]:

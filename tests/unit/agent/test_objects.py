@@ -13,6 +13,7 @@ from cilia.agent.objects import (
     ServiceItem,
     policy_row,
 )
+from cilia.model.workloads import Workload
 from cilia.state.endpoint_slices import EndpointSlice, SliceBackend, SlicePort
 from cilia.state.pods import Pod
 from cilia.state.ports import NamedPort
@@ -42,7 +43,24 @@ def test_a_pod_keeps_what_its_identity_and_named_ports_need() -> None:
         (("a", "1"), ("b", "2")),
         "robot",
         named_ports=(NamedPort("http", "TCP", 8080),),
+        workload=Workload("Pod", "web"),
     )
+
+
+def test_a_pod_belongs_to_the_owner_that_controls_it() -> None:
+    owners = [
+        {"kind": "Node", "name": "node-1"},
+        {"kind": "StatefulSet", "name": "db", "controller": True},
+    ]
+    found = row(PodItem, {"metadata": {**META, "ownerReferences": owners}, "spec": {}})
+    assert found.workload == Workload("StatefulSet", "db")
+
+
+def test_a_remote_pods_workload_is_what_its_node_wrote() -> None:
+    status = {"identity": {"id": 1}, "networking": {"addressing": [{"ipv4": "10.0.2.7"}]}}
+    for text, told in (("Deployment/web", Workload("Deployment", "web")), ("a/b/c", None)):
+        metadata = {**META, "annotations": {"cilia.io/workload": text}}
+        assert row(CiliumEndpointItem, {"metadata": metadata, "status": status}).workload == told
 
 
 @pytest.mark.parametrize(

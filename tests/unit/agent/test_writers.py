@@ -7,6 +7,7 @@ import msgspec
 
 from cilia.agent.endpoint_objects import EndpointObjects, endpoint_object
 from cilia.agent.objects import CiliumEndpointItem
+from cilia.model.workloads import Workload
 from cilia.state.endpoints import EndpointRow, EndpointState
 from cilia.state.ports import NamedPort
 from cilia.wire.kubernetes import ApiError, KubernetesClient
@@ -91,6 +92,21 @@ def test_an_endpoint_is_written_once_and_deleted_only_by_its_own_node() -> None:
         assert f"{COLLECTION}/web" in cluster.objects
         await target.delete([POD])
         assert not cluster.objects
+
+    asyncio.run(scene())
+
+
+def test_an_object_keeps_its_workload_while_its_pod_is_not_known() -> None:
+    async def scene() -> None:
+        cluster = Cluster()
+        knowing = EndpointObjects(client(cluster), NODE, lambda *_: Workload("Deployment", "web"))
+        assert not await knowing.update([POD])
+        assert not await EndpointObjects(client(cluster), NODE).update([POD])
+        assert len(cluster.writes) == 1
+        item = msgspec.convert(cluster.objects[f"{COLLECTION}/web"], CiliumEndpointItem)
+        read = item.row()
+        assert read is not None
+        assert str(read.workload) == "Deployment/web"
 
     asyncio.run(scene())
 
