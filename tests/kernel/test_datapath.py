@@ -16,6 +16,7 @@ from cilia.datapath.attach import Attacher, cgroup_plan, ensure_host_device, hos
 from cilia.datapath.config import DatapathConfig
 from cilia.datapath.maps.capacity import usages
 from cilia.datapath.maps.conntrack import ConntrackMap
+from cilia.datapath.maps.ended import EndedMap
 from cilia.datapath.maps.endpoints import EndpointEntry, EndpointMap
 from cilia.datapath.maps.ipcache import IpcacheEntry, IpcacheMap
 from cilia.datapath.maps.metric import MetricMap, event_stats
@@ -320,6 +321,13 @@ def test_sweeping_connections_and_masquerade(site: NodeSite, config: DatapathCon
     } >= {"10.0.1.9"}
     assert tracked.delete_addresses([layout.encode_address("10.0.1.9")]) == 1
     assert len(tracked.columns()[0]) == 4
+    _, kept, last = EndedMap(maps).read()
+    assert sorted(last["expires_s"].tolist()) == [100, 101, 102, 103, 104, 109]
+    assert {bytes(row) for row in kept["low"]} == {
+        bytes(keys["low"][n]) for n in (0, 1, 2, 3, 4, 9)
+    }
+    assert tracked.clear() == 4
+    assert len(EndedMap(maps).read()[0]) == 10
 
     keys, values = np.zeros(4, nat.rows.key), np.zeros(4, nat.rows.value)
     keys["source_port"] = range(4)

@@ -1,11 +1,12 @@
 """The REST API on the agent's unix socket.
 
 Paths and names are those of Cilium's agent where it has the same thing; `/v1/cni`,
-`/v1/bpf`, `/v1/provenance`, `/v1/policy/status` and `/v1/why` are our own.
+`/v1/bpf`, `/v1/provenance`, `/v1/policy/status`, `/v1/why`, `/v1/events` and
+`/v1/cluster/nodes/watch` (a line of JSON a change) are our own.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from cilia.agent import kernel_views, views
@@ -16,6 +17,7 @@ from cilia.agent.policy_views import policy_routes
 from cilia.agent.selector_views import selectors_json
 from cilia.agent.why import WhyRequest, WhySettings, why
 from cilia.datapath.maps.capacity import MapUsage, usage, usages
+from cilia.datapath.maps.conntrack import ConntrackMap
 from cilia.datapath.maps.metric import event_stats
 from cilia.endpoint.handler import CniHandler
 from cilia.model.errors import InvalidValue, NotFound
@@ -32,6 +34,7 @@ from cilia.wire.unixhttp import (
     parse_number,
     query_number,
     read_body,
+    stream_response,
 )
 
 Route = tuple[str, str, Handler]
@@ -65,6 +68,8 @@ def routes(parts: Parts, cni: CniHandler) -> list[Route]:
         *policy_routes(parts),
         ("GET", "/v1/healthz", api.healthz),
         ("GET", "/v1/config", api.config),
+        ("GET", "/v1/cluster/nodes/watch", api.watch_nodes),
+        ("GET", "/v1/events", api.events),
         ("GET", "/v1/endpoint", api.endpoints),
         ("GET", "/v1/endpoint/{id}", api.endpoint),
         ("GET", "/v1/endpoint/{id}/config", api.endpoint_config),
@@ -137,6 +142,18 @@ class _Api:
             },
         }
         return json_response({"spec": mode, "status": status})
+
+    async def watch_nodes(self, request: Request) -> Response:
+        async def states() -> AsyncIterator[Any]:
+            with self._parts.tables.nodes.watch() as watch:
+                async for _ in watch:
+                    yield views.nodes_json(self._parts)
+
+        return await stream_response(request, states())
+
+    async def events(self, request: Request) -> Response:
+        started, number = query_number(request, "started", 0), query_number(request, "from", 0)
+        return await stream_response(request, self._parts.events.lines(started, number))
 
     async def endpoints(self, request: Request) -> Response:
         rows = sorted(self._parts.tables.endpoints, key=lambda row: row.id)
@@ -251,7 +268,7 @@ class _Api:
         return json_response(rows)
 
     async def flush_connections(self, request: Request) -> Response:
-        gone = await asyncio.to_thread(self._parts.maps["conntrack"].clear)
+        gone = await asyncio.to_thread(ConntrackMap(self._parts.maps).clear)
         return json_response({"deleted": gone})
 
     async def cni(self, request: Request) -> Response:

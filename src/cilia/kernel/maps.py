@@ -10,6 +10,7 @@ Source:
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -73,6 +74,8 @@ class Map:
         self.fd = fd
         self.refused = 0
         """Rows that found no room since it was opened."""
+        self.operations: Counter[tuple[str, bool]] = Counter()
+        """Rows updated and deleted by this process, by (operation, whether it was done)."""
         found = map_facts(fd)
         self.kind: MapKind = found["kind"]
         self.name: str = found["name"]
@@ -188,6 +191,7 @@ class Map:
         else:
             raw = self._cell(self.value, value)
         result = bpf.bpf_map_update_elem(self.fd, self._cell(self.key, key), raw, flags)
+        self.operations["update", result == 0] += 1
         if -result in _FULL and self.kind not in ARRAYS:
             self.refused += 1
             raise MapFullError(self.name, self.max_entries)
@@ -198,6 +202,7 @@ class Map:
         result = bpf.bpf_map_delete_elem(self.fd, self._cell(self.key, key))
         if result == -errno.ENOENT:
             return False
+        self.operations["delete", result == 0] += 1
         check(result, "delete from", f"map {self.name}")
         return True
 
@@ -214,6 +219,17 @@ class Map:
         rows = len(key_bytes) // self.key.itemsize
         raw = np.frombuffer(value_bytes, "u1")
         return np.frombuffer(key_bytes, self.key, count=rows), self._values(raw, rows)
+
+    def batches(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """All rows as `entries` gives them, some thousands at a time, for maps that are large.
+
+        Programs add and remove rows between two batches.
+        """
+        for keys, values in self._chunks():
+            rows = len(keys) // self.key.itemsize
+            if rows:
+                raw = np.frombuffer(values, "u1")
+                yield np.frombuffer(keys, self.key, count=rows), self._values(raw, rows)
 
     def _chunks(self) -> Iterator[tuple[memoryview, memoryview]]:
         """Keys and values as the kernel lays them out, a batch at a time."""
@@ -264,6 +280,10 @@ class Map:
         result = bpf.bpf_map_update_batch(
             self.fd, ffi.from_buffer(key_rows), ffi.from_buffer(value_rows), count, options
         )
+        written = int(count[0]) if result else len(key_rows)
+        self.operations["update", True] += written
+        if result:
+            self.operations["update", False] += len(key_rows) - written
         if -result in _FULL:
             self.refused += len(key_rows) - int(count[0])
             raise MapFullError(self.name, self.max_entries, int(count[0]), len(key_rows))
@@ -278,6 +298,7 @@ class Map:
             left = len(rows) - at
             count = ffi.new("__u32 *", left)
             result = bpf.bpf_map_delete_batch(self.fd, ffi.from_buffer(rows[at:]), count, ffi.NULL)
+            self.operations["delete", True] += left if result == 0 else int(count[0])
             if result == 0:
                 return gone + left
             if result != -errno.ENOENT:

@@ -52,10 +52,23 @@ class Ring:
         self._produced = np.frombuffer(self._theirs, "<u8", count=1)
         self.discarded = 0
         """Records that a program took back, since this reader began."""
+        self._peeked = self._peeked_discarded = 0
 
     def pending(self) -> int:
         """How many bytes wait, headers and unfinished records included."""
         return int(self._produced[0]) - int(self._consumed[0])
+
+    @property
+    def consumed(self) -> int:
+        """Records that readers are done with since the ring was made, those taken back among
+        them. The ring itself keeps the number: it outlives every reader.
+        """
+        return int(self._consumed[0]) // self._stride
+
+    @property
+    def waiting(self) -> int:
+        """Records that no reader is done with."""
+        return self.pending() // self._stride
 
     @property
     def size(self) -> int:
@@ -63,7 +76,21 @@ class Ring:
         return self._size
 
     def read(self, limit: int | None = None) -> NDArray[Any]:
-        """Takes the finished records out of the ring, oldest first.
+        """Takes the finished records out of the ring, oldest first: `peek`, then `release`."""
+        records = self.peek(limit)
+        self.release()
+        return records
+
+    def release(self) -> None:
+        """Gives back the room of what was peeked at last. A reader that dies before it does
+        leaves these records to the next one.
+        """
+        self._consumed[0] += np.uint64(self._peeked)
+        self.discarded += self._peeked_discarded
+        self._peeked = self._peeked_discarded = 0
+
+    def peek(self, limit: int | None = None) -> NDArray[Any]:
+        """The finished records, oldest first, which stay in the ring until `release`.
 
         Args:
             limit: At most so many; else all that are there.
@@ -75,6 +102,7 @@ class Ring:
         Raises:
             ValueError: A record has another size: program and reader do not belong together.
         """
+        self._peeked = self._peeked_discarded = 0
         consumed = int(self._consumed[0])
         count = (int(self._produced[0]) - consumed) // self._stride
         if limit is not None:
@@ -89,7 +117,7 @@ class Ring:
             records = frames["record"].copy().view(self.layout)
         else:
             frames, records = self._sift(frames, lengths.copy())
-        self._consumed[0] = consumed + len(frames) * self._stride
+        self._peeked = len(frames) * self._stride
         return records
 
     def _sift(
@@ -108,7 +136,7 @@ class Ring:
                 f"ring holds a record of {found} bytes, expected {self.layout.itemsize}: "
                 "restart the observer after an upgrade of the agent"
             )
-        self.discarded += int(taken_back.sum())
+        self._peeked_discarded = int(taken_back.sum())
         return frames, frames["record"][~taken_back].view(self.layout)
 
     def close(self) -> None:

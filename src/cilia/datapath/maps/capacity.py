@@ -7,6 +7,10 @@ import msgspec
 from cilia.kernel.maps import ARRAYS, EVICTING, Map, MapKind
 
 
+SPARE = ("ended",)
+"""Maps that may be full: nothing is held closed for it, and what finds no room is counted."""
+
+
 class MapUsage(msgspec.Struct, frozen=True):
     """One map's fill."""
 
@@ -29,8 +33,8 @@ class MapUsage(msgspec.Struct, frozen=True):
 
     @property
     def is_full(self) -> bool:
-        """Whether the next row will be refused."""
-        return self.pressure >= 1 and not self.evicts
+        """Whether the next row will be refused, and something stays closed for it."""
+        return self.pressure >= 1 and not self.evicts and self.name not in SPARE
 
 
 def usage(one: Map) -> MapUsage:

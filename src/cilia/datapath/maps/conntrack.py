@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cilia.datapath import layout
+from cilia.datapath.maps.ended import EndedMap
 from cilia.kernel.maps import Map
 
-Seen = Callable[[NDArray[np.void], NDArray[np.void]], None]
+Rows = NDArray[np.void]
+Seen = Callable[[Rows, Rows], None]
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -95,10 +97,11 @@ def touches(keys: NDArray[np.void], addresses: Iterable[bytes]) -> NDArray[np.bo
 
 
 class ConntrackMap:
-    """The map."""
+    """The map. What it removes is kept in `ended` first, so that its counters are not lost."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self.rows = maps["conntrack"]
+        self._ended = EndedMap(maps)
 
     @property
     def capacity(self) -> int:
@@ -118,15 +121,20 @@ class ConntrackMap:
         if seen is not None:
             seen(keys, values)
         moment = int(time.monotonic()) if now_s is None else now_s
-        return self.rows.drop(keys[expired(values, moment)])
+        return self._remove(keys, values, expired(values, moment))
 
     def delete_addresses(self, addresses: Iterable[bytes]) -> int:
         """Removes every connection of these addresses (16 bytes each); how many.
 
         For pods that are gone: their addresses come back as other pods'.
         """
-        keys = self.rows.keys()
-        return self.rows.drop(keys[touches(keys, addresses)])
+        keys, values = self.rows.entries()
+        return self._remove(keys, values, touches(keys, addresses))
+
+    def clear(self) -> int:
+        """Removes all connections; how many."""
+        keys, values = self.rows.entries()
+        return self._remove(keys, values, np.ones(len(keys), bool))
 
     def columns(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """All rows as arrays, for counting."""
@@ -137,3 +145,8 @@ class ConntrackMap:
         now = time.monotonic_ns()
         keys, values = self.rows.entries()
         return [decode(key, value, now) for key, value in zip(keys, values, strict=True)]
+
+    def _remove(self, keys: Rows, values: Rows, chosen: NDArray[np.bool_]) -> int:
+        gone = keys[chosen]
+        self._ended.keep(gone, values[chosen])
+        return self.rows.drop(gone)
