@@ -26,6 +26,7 @@ from cilia.kernel.maps import Map, possible_cpus
 from cilia.kernel.rings import WakeUps
 from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
+from cilia.observer.account import EventAccount
 from cilia.observer.joiner import Joiner
 from cilia.observer.names import AgentNames
 from cilia.observer.reader import Reader
@@ -38,6 +39,7 @@ from cilia.runtime.settings import load_settings
 log = logging.getLogger(__name__)
 
 WAIT_FOR_RINGS_S = 0.05
+MAPS = ("event_stats", "conntrack", "ended", "tally")
 
 
 def main(arguments: list[str]) -> None:
@@ -84,15 +86,17 @@ async def run(settings: ObserverSettings) -> None:
 
 async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     """Connects rings, names and subscribers, and runs them."""
-    rings, stats = await _open_datapath(site)
+    rings, maps = await _open_datapath(site)
     names = AgentNames(site.agent_socket)
     sizes = [ring.size for ring in rings.rings.values()]
     monitor = Monitor({"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]})
     store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
     joiner = Joiner(store, names)
 
-    async def publish(records: NDArray[np.void]) -> None:
+    def keep(records: NDArray[np.void]) -> None:
         store.add(records, wall_clock_offset_ns())
+
+    async def publish(records: NDArray[np.void]) -> None:
         joiner.notice()
         wanted = monitor.wanted(records) if monitor.is_watched else records[:0]
         if len(wanted):
@@ -109,9 +113,13 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
         milliseconds = settings.poll_interval_ms if is_watched else settings.idle_interval_ms
         return milliseconds / 1000
 
+    account = EventAccount(
+        site.run / "observer.lost", lambda: event_stats(maps), maps["event_stats"].id, rings.rings
+    )
     reader = Reader(
         list(rings.rings.values()),
-        lambda: event_stats(stats).lost,
+        account,
+        keep,
         publish,
         report_lost,
         interval_s,
@@ -131,6 +139,7 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()
+        account.close()
         rings.close()
 
 
@@ -147,11 +156,11 @@ async def _open_datapath(site: NodeSite) -> tuple[EventRings, dict[str, Map]]:
     waiting = False
     while True:
         with contextlib.suppress(NotFoundError, FileNotFoundError):
-            stats = {"event_stats": loader.open_map(site, "event_stats")}
+            maps = {name: loader.open_map(site, name) for name in MAPS}
             wanted = min(possible_cpus(), loader.open_map(site, "event_rings").max_entries)
             rings = EventRings(site)
             if len(rings.rings) == wanted:
-                return rings, stats
+                return rings, maps
             rings.close()
         if not waiting:
             log.info("waiting for the agent to load the datapath")

@@ -22,17 +22,34 @@ BATCH = 4_096
 class RingReader(Protocol):
     """The reading end of one CPU's ring."""
 
-    def read(self, limit: int | None = None) -> NDArray[Any]:
-        """The finished records, oldest first; empty when there are none."""
+    def peek(self, limit: int | None = None) -> NDArray[Any]:
+        """The finished records, oldest first, which stay until `release`."""
+
+    def release(self) -> None:
+        """Gives back the room of what was peeked at last."""
+
+
+class LossAccount(Protocol):
+    """What was lost, and how much of it has been told."""
+
+    def fresh(self) -> Sequence[tuple[int, int]]:
+        """CPUs that lost records since they were told of, and how many."""
+
+    def tell(self, losses: Sequence[tuple[int, int]]) -> None:
+        """Notes that these have been told."""
 
 
 class Reader:
     """A Service: drains every ring, merged by time, and watches what was lost.
 
+    Records leave their ring once they are kept. A reader that is killed has seen what its
+    rings say that readers are done with, no more and no less.
+
     Args:
         rings: One a CPU, in the CPUs' order.
-        lost: Gives the records lost so far, one number a CPU.
-        on_records: Takes a batch, ordered by time.
+        losses: The account of what was lost.
+        keep: Takes a batch into memory, ordered by time.
+        on_records: Takes the same batch to whoever listens; may take its time.
         on_lost: Takes a CPU and how many more records it lost.
         interval_s: Seconds to wait before looking again when the rings are empty.
     """
@@ -42,17 +59,18 @@ class Reader:
     def __init__(
         self,
         rings: Sequence[RingReader],
-        lost: Callable[[], Sequence[int]],
+        losses: LossAccount,
+        keep: Callable[[Records], None],
         on_records: Callable[[Records], Awaitable[None]],
         on_lost: Callable[[int, int], None],
         interval_s: Callable[[], float],
     ) -> None:
         self._rings = rings
-        self._lost = lost
+        self._losses = losses
+        self._keep = keep
         self._on_records = on_records
         self._on_lost = on_lost
         self._interval_s = interval_s
-        self._lost_before = list(lost())
         self._filling = asyncio.Event()
 
     def hurry(self) -> None:
@@ -69,18 +87,21 @@ class Reader:
 
     async def drain(self) -> int:
         """Takes what waits in every ring once; how many records that was."""
-        batches = [batch for ring in self._rings if len(batch := ring.read(BATCH))]
+        batches = [batch for ring in self._rings if len(batch := ring.peek(BATCH))]
         self._report_lost()
         if not batches:
             return 0
         records = batches[0] if len(batches) == 1 else merge(batches, by="time")
+        self._keep(records)
+        for ring in self._rings:
+            ring.release()
         await self._on_records(records)
         return len(records)
 
     def _report_lost(self) -> None:
-        now = list(self._lost())
-        for cpu, (before, after) in enumerate(zip(self._lost_before, now, strict=True)):
-            if after > before:
-                log.warning("records lost", extra={"cpu": cpu, "count": after - before})
-                self._on_lost(cpu, after - before)
-        self._lost_before = now
+        losses = self._losses.fresh()
+        for cpu, count in losses:
+            log.warning("records lost", extra={"cpu": cpu, "count": count})
+            self._on_lost(cpu, count)
+        if losses:
+            self._losses.tell(losses)

@@ -1,8 +1,10 @@
 """Draining several rings in order of time, and counting what was lost."""
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,18 +19,45 @@ class ListedRing:
     def __init__(self, cpu: int, times: list[int]) -> None:
         self._rows = np.array([(time, cpu) for time in sorted(times)], RECORD)
 
-    def read(self, limit: int | None = None) -> np.ndarray:
-        taken, self._rows = self._rows[:limit], self._rows[limit:]
+        self._peeked = 0
+
+    def peek(self, limit: int | None = None) -> np.ndarray:
+        taken = self._rows[:limit]
+        self._peeked = len(taken)
         return taken
+
+    def release(self) -> None:
+        self._rows = self._rows[self._peeked :]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class ListedLosses:
+    """Losses that come in turns; what was told of them."""
+
+    def __init__(self, *turns: list[tuple[int, int]]) -> None:
+        self._turns = list(turns)
+        self.told: list[tuple[int, int]] = []
+
+    def fresh(self) -> list[tuple[int, int]]:
+        return self._turns.pop(0) if self._turns else []
+
+    def tell(self, losses: Sequence[tuple[int, int]]) -> None:
+        self.told += losses
+
+
+async def ignore(records: np.ndarray) -> None:
+    """Nobody listens."""
 
 
 def drained(rings: list[ListedRing]) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
 
-    async def take(records: np.ndarray) -> None:
+    def keep(records: np.ndarray) -> None:
         seen.extend((int(r["time"]), int(r["cpu"])) for r in records)
 
-    reader = Reader(rings, lambda: [0, 0], take, lambda cpu, n: None, lambda: 0.0)
+    reader = Reader(rings, ListedLosses(), keep, ignore, lambda cpu, n: None, lambda: 0.0)
     asyncio.run(reader.drain())
     return seen
 
@@ -40,19 +69,45 @@ def test_records_of_all_rings_come_in_order_of_time(times: list[list[int]]) -> N
     assert drained(rings) == expected
 
 
-def test_each_loss_is_reported_once_with_its_cpu() -> None:
-    counts = iter([[5, 0], [5, 0], [5, 3], [9, 3]])
+def test_each_loss_is_reported_and_then_noted_as_told() -> None:
     reported: list[tuple[int, int]] = []
+    losses = ListedLosses([(1, 3)], [], [(0, 4)])
 
-    async def take(records: np.ndarray) -> None:
-        raise AssertionError("no records here")
+    def report(cpu: int, count: int) -> None:
+        assert (cpu, count) not in losses.told
+        reported.append((cpu, count))
 
     async def scene() -> None:
-        reader = Reader(
-            [], lambda: next(counts), take, lambda cpu, n: reported.append((cpu, n)), lambda: 0.0
-        )
+        reader = Reader([], losses, lambda records: None, ignore, report, lambda: 0.0)
         for _ in range(3):
             await reader.drain()
 
     asyncio.run(scene())
-    assert reported == [(1, 3), (0, 4)]
+    assert reported == losses.told == [(1, 3), (0, 4)]
+
+
+def test_records_leave_their_ring_once_they_are_kept_and_before_anybody_listens() -> None:
+    ring = ListedRing(0, [1, 2, 3])
+    left: list[int] = []
+
+    async def listen(records: np.ndarray) -> None:
+        left.append(len(ring))
+
+    def keep(records: np.ndarray) -> None:
+        left.append(len(ring))
+
+    reader = Reader([ring], ListedLosses(), keep, listen, lambda cpu, n: None, lambda: 0.0)
+    asyncio.run(reader.drain())
+    assert left == [3, 0]
+
+
+def test_a_reader_that_fails_to_keep_a_batch_leaves_it_to_the_next_one() -> None:
+    ring = ListedRing(0, [1, 2, 3])
+
+    def keep(records: np.ndarray) -> None:
+        raise MemoryError
+
+    reader = Reader([ring], ListedLosses(), keep, ignore, lambda cpu, n: None, lambda: 0.0)
+    with pytest.raises(MemoryError):
+        asyncio.run(reader.drain())
+    assert drained([ring]) == [(1, 0), (2, 0), (3, 0)]

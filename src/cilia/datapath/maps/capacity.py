@@ -6,7 +6,6 @@ import msgspec
 
 from cilia.kernel.maps import ARRAYS, EVICTING, Map, MapKind
 
-
 SPARE = ("ended",)
 """Maps that may be full: nothing is held closed for it, and what finds no room is counted."""
 
