@@ -8,6 +8,7 @@ from typing import Any
 from cilia.agent.cluster import Json
 from cilia.agent.definitions import Definitions
 from cilia.agent.endpoint_objects import EndpointObjects
+from cilia.agent.metrics.counters import Counters
 from cilia.agent.policy_objects import PolicyObjects
 from cilia.agent.settings import AgentSettings
 from cilia.agent.sources import table_sources
@@ -29,12 +30,16 @@ class KubernetesCluster:
 
     name = "API server"
 
-    def __init__(self, client: KubernetesClient, settings: AgentSettings) -> None:
+    def __init__(
+        self, client: KubernetesClient, settings: AgentSettings, counters: Counters
+    ) -> None:
         self.server = client.credentials.server
         self.identities = KubernetesIdentities(client)
         self._client = client
         self._settings = settings
         self._definitions = Definitions(client)
+        self._counters = counters
+        client.observe = counters.note_requests_to(self.server)
         self.first: tuple[Service, ...] = (self._definitions,)
 
     async def __aenter__(self) -> None:
@@ -56,7 +61,10 @@ class KubernetesCluster:
     def sources(self, tables: Tables, own: Node, network: NodeNetwork) -> tuple[Service, ...]:
         """Returns what follows collections, and what keeps our CiliumNode object."""
         node = cilium_node(own.name, network, own.pod_cidrs, own.internal)
-        return (*table_sources(self._client, tables, own), OwnNode(self._client, node))
+        sources = table_sources(self._client, tables, own)
+        for each in sources:
+            each.observe = self._counters.note_event
+        return (*sources, OwnNode(self._client, node))
 
     def writers(
         self, tables: Tables, own: Node, nodes: Callable[[], Collection[str] | None]

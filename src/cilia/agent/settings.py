@@ -93,6 +93,11 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     map_sizes: dict[str, int] = {}
     """Rows of kernel maps by name, where they differ from the usual."""
 
+    prometheus_serve_addr: str = ""
+    """`HOST:PORT` to serve metrics at, as :9962 for every address; empty: they are not served."""
+    metrics: tuple[str, ...] = ()
+    """Families of metrics to serve (+NAME) and not to (-NAME), beside the usual ones."""
+
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "text"

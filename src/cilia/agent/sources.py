@@ -21,12 +21,40 @@ log = logging.getLogger(__name__)
 Row = TypeVar("Row")
 
 CILIUM = "/apis/cilium.io/v2"
+SCOPES = {
+    "ciliumcidrgroups": "CiliumCIDRGroup",
+    "ciliumclusterwidenetworkpolicies": "CiliumClusterwideNetworkPolicy",
+    "ciliumendpoints": "CiliumEndpoint",
+    "ciliumnetworkpolicies": "CiliumNetworkPolicy",
+    "endpointslices": "EndpointSlice",
+    "namespaces": "Namespace",
+    "networkpolicies": "NetworkPolicy",
+    "nodes": "Node",
+    "pods": "Pod",
+    "services": "Service",
+}
+"""Kinds by the last word of their collection's path."""
 
 
 class HasMetadata(Protocol):
     """Any object."""
 
     metadata: objects.Metadata
+
+
+class Observe(Protocol):
+    """Is told of every object that comes."""
+
+    def __call__(self, scope: str, action: str, *, valid: bool, equal: bool) -> None:
+        """Takes note of one.
+
+        Args:
+            scope: Its kind.
+            action: create, update or delete.
+            valid: It has the values that its kind must have.
+            equal: It changes nothing for us.
+        """
+        ...
 
 
 class TableSource(Generic[Row]):
@@ -39,6 +67,9 @@ class TableSource(Generic[Row]):
         key_of: The key of the row that an object has or would have.
         field_selector: Only objects whose fields match.
         waits_for: How many sources of this table are still to be heard.
+
+    Attributes:
+        observe: Is told of every object.
     """
 
     def __init__(
@@ -64,6 +95,8 @@ class TableSource(Generic[Row]):
         self._countdown = waits_for or Countdown(1)
         self._keys: set[Hashable] = set()
         self._heard = False
+        self._scope = SCOPES.get(path.rpartition("/")[2], path)
+        self.observe: Observe = _ignore
 
     async def run(self, ready: asyncio.Event) -> None:
         """Follows the collection until cancelled; ready at once."""
@@ -80,6 +113,7 @@ class TableSource(Generic[Row]):
                     case Changed(item):
                         self._put(item)
                     case Gone(item):
+                        self.observe(self._scope, "delete", valid=True, equal=False)
                         self._remove(self._key_of(item))
 
     def _replace(self, items: list[Any]) -> None:
@@ -106,14 +140,24 @@ class TableSource(Generic[Row]):
         self._keys.discard(key)
 
     def _checked(self, item: Any) -> Row | None:
+        key = self._key_of(item)
+        is_known = key in self._keys
+        action = "update" if is_known else "create"
         try:
-            return self._row_of(item)
+            row = self._row_of(item)
         except InvalidValue as error:
+            self.observe(self._scope, action, valid=False, equal=False)
             log.error(
-                "object ignored",
-                extra={"path": self._path, "object": self._key_of(item), "error": str(error)},
+                "object ignored", extra={"path": self._path, "object": key, "error": str(error)}
             )
             return None
+        equal = is_known and row == self._table.get(key)
+        self.observe(self._scope, action, valid=True, equal=equal)
+        return row
+
+
+def _ignore(scope: str, action: str, *, valid: bool, equal: bool) -> None:
+    """Keeps no count."""
 
 
 class Countdown:

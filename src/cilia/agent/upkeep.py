@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from cilia.agent.rule_accounting import RuleAccounting
 from cilia.datapath.maps.nat import NatMap
@@ -21,6 +22,9 @@ class ConnectionSweeper:
         longest_s: The longest that an idle connection is remembered: its mapping must
             outlive it.
         accounting: Sees connections before they are removed.
+
+    Attributes:
+        observe: Is told of every sweep: its seconds, and whether it failed.
     """
 
     name = "connection sweeper"
@@ -39,17 +43,21 @@ class ConnectionSweeper:
         self._interval_s = interval_s
         self._longest_s = longest_s
         self._accounting = accounting
+        self.observe: Callable[[float, bool], None] = lambda _took_s, _failed: None
 
     async def run(self, ready: asyncio.Event) -> None:
         """Sweeps until cancelled."""
         ready.set()
         while True:
             await self._clock.sleep(self._interval_s)
+            began = time.perf_counter()
             try:
                 connections = await self._accounting.sweep()
                 mappings = await asyncio.to_thread(self._nat.sweep, self._longest_s + 60)
             except CiliaError as error:
                 log.error("connections not swept", extra={"error": str(error)})
+                self.observe(time.perf_counter() - began, True)
                 continue
+            self.observe(time.perf_counter() - began, False)
             if connections or mappings:
                 log.debug("swept", extra={"connections": connections, "mappings": mappings})

@@ -18,6 +18,8 @@ from cilia.agent.api import routes
 from cilia.agent.cluster import Cluster
 from cilia.agent.enforcement import Enforcement
 from cilia.agent.kubernetes import KubernetesCluster
+from cilia.agent.metrics.counters import Counters, Stopwatch
+from cilia.agent.metrics.registry import Metrics
 from cilia.agent.parts import Parts
 from cilia.agent.settings import AgentSettings
 from cilia.agent.upkeep import ConnectionSweeper
@@ -66,14 +68,16 @@ log = logging.getLogger(__name__)
 
 async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
     """Runs the agent of one node until cancelled."""
-    settings = sourced.values
-    cluster = choose_cluster(settings, site, os.environ)
+    settings, counters = sourced.values, Counters()
+    start = Stopwatch(counters)
+    cluster = choose_cluster(settings, site, os.environ, counters)
     site.state.mkdir(parents=True, exist_ok=True)
     async with cluster:
         pods = await cluster.pod_networks(site)
         with NetlinkSocket(site.netns) as connection:
             network = find_network(connection, settings.device, settings.mtu)
             set_up_network(connection, network, pods.networks, site.netns)
+            start.done("network")
             loaded = loader.load(
                 site, datapath_config(settings, network, pods), capacities=settings.map_sizes
             )
@@ -82,20 +86,21 @@ async def run_agent(sourced: Sourced[AgentSettings], site: NodeSite) -> None:
                 *host_plan(network.host.index, network.device, network.ifindex),
                 *cgroup_plan(site.cgroup),
             )
+            start.done("bpfBase")
             parts = make_parts(sourced, site, cluster, pods, network, loaded, attacher, connection)
-            await serve(*layers(parts))
+            await serve(*layers(parts, Metrics(parts, counters, loaded.programs), start))
 
 
 def choose_cluster(
-    settings: AgentSettings, site: NodeSite, environment: Mapping[str, str]
+    settings: AgentSettings, site: NodeSite, environment: Mapping[str, str], counters: Counters
 ) -> Cluster:
     """Returns who tells this node: an API server, or nobody when there is only a folder."""
     if settings.kubeconfig:
         client = KubernetesClient.from_kubeconfig(Path(settings.kubeconfig))
-        return KubernetesCluster(client, settings)
+        return KubernetesCluster(client, settings, counters)
     if settings.static_cnp_path and "KUBERNETES_SERVICE_HOST" not in environment:
         return LoneNode(settings, site.state)
-    return KubernetesCluster(KubernetesClient.from_cluster(environment), settings)
+    return KubernetesCluster(KubernetesClient.from_cluster(environment), settings, counters)
 
 
 def datapath_config(
@@ -247,7 +252,7 @@ def own_row(name: str, network: NodeNetwork, pods: PodNetworks) -> Node:
     return Node(name, (*main, *others), pods.texts, internal=routers, source="local")
 
 
-def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
+def layers(parts: Parts, metrics: Metrics, start: Stopwatch) -> tuple[tuple[Service, ...], ...]:
     """Returns what runs, in the order in which it starts; it stops the other way round.
 
     Nothing waits here for the API server: what needs it catches up when it is there.
@@ -269,17 +274,23 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
         longest_s=max(settings.ct_tcp_established_s, settings.ct_any_s),
         accounting=parts.accounting,
     )
+    metrics.follow_sweeps(sweeper)
     speakers: tuple[Service, ...] = (
         parts.identities,
         *cluster.sources(parts.tables, parts.own, parts.network),
         *parts.writers,
     )
-    socket = UnixServer(parts.site.agent_socket, routes(parts, CniHandler(parts.endpoints, parts)))
+    socket = UnixServer(
+        parts.site.agent_socket,
+        [*routes(parts, CniHandler(parts.endpoints, parts)), *metrics.routes()],
+        observe=metrics.counters.note_answer,
+    )
 
     def invite() -> None:
         # Only now: who finds the configuration runs the plugin, and that asks the socket.
         if settings.cni_bin_dir and settings.cni_conf_dir:
             install(parts.site, Path(settings.cni_bin_dir), Path(settings.cni_conf_dir))
+        start.all_done()
 
     return (
         (parts.endpoints, *policy_files(parts)),
@@ -291,6 +302,7 @@ def layers(parts: Parts) -> tuple[tuple[Service, ...], ...]:
             parts.accounting,
             sweeper,
             collector,
+            *metrics.services,
             Noted(socket, invite),
         ),
     )

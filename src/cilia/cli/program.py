@@ -15,6 +15,7 @@ COMMANDS = {
         ("identity", "identity", "identity"),
         ("ip", "ip", "ip"),
         ("map", "map", "map_"),
+        ("metrics", "metrics", "metrics"),
         ("monitor", "monitor", "monitor"),
         ("node", "node", "node"),
         ("policy", "policy", "policy"),

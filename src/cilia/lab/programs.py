@@ -23,6 +23,8 @@ from cilia.lab.topology import DEVICE
 
 POD_NETWORKS = ("10.0.0.0/16", "fd00:10::/48")
 """All pods of the cluster; each node has a share."""
+METRICS_PORT = 9962
+"""Each node has a network namespace, and so the port, of its own."""
 API_SERVICES = ("10.96.0.1", "fd00:96::1")
 """Cluster addresses of service default/kubernetes."""
 API_NAMES = (
@@ -154,6 +156,7 @@ def _agent_config(site: LabSite, node: str, networks: list[str]) -> dict[str, An
         "ipv4_native_routing_cidr": POD_NETWORKS[0],
         "ipv6_native_routing_cidr": POD_NETWORKS[1],
         "device": DEVICE,
+        "prometheus_serve_addr": f":{METRICS_PORT}",
     }
 
 

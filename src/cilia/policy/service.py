@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import msgspec
 from cilia.model.errors import PolicyError
 from cilia.model.rules import PolicyKey
 from cilia.policy import facts
+from cilia.policy.commit import Commit, CommitAccount
+from cilia.policy.delta import Assign
 from cilia.policy.engine import PolicyEngine
 from cilia.policy.hints import read_hints, write_hints
 from cilia.policy.settings import PolicySettings
@@ -36,6 +39,7 @@ class PolicyService:
     Attributes:
         engine: What policy knows, for the API to read.
         sync: What the kernel has been told, and why not, if not.
+        observe: Is told of every commit.
     """
 
     name = "policy"
@@ -44,6 +48,7 @@ class PolicyService:
         self, tables: Tables, sync: PolicySync, settings: PolicySettings, hints: Path
     ) -> None:
         self.sync = sync
+        self.observe: Callable[[Commit], None] = lambda _: None
         observed = sync.observed(read_hints(hints))
         self.engine = PolicyEngine(settings.enforcement, observed, settings.worlds)
         self._tables = tables
@@ -54,6 +59,7 @@ class PolicyService:
         self._first = True
         self._moved: list[tuple[Table[Any], int]] = []
         self._errors: dict[Key, str] = {}
+        self._account = CommitAccount()
 
     async def run(self, ready: asyncio.Event) -> None:
         """Follows the tables until cancelled; ready once the kernel has the first state."""
@@ -107,12 +113,19 @@ class PolicyService:
 
     def _commit(self) -> None:
         classes = self.engine.peers.classes.keys().keys()
+        began = time.perf_counter()
         delta = self.engine.take_over(self.sync.held()) if self._first else self.engine.commit()
+        computed = time.perf_counter()
         if self.sync.error or not self.sync.apply(delta):
             self.sync.replace(self.engine.state())
         elif self._first:
             self.sync.prune(self.engine.state())
         self._first = False
+        written = time.perf_counter()
+        switched = sum(len(step.assignments) for step in delta.steps if isinstance(step, Assign))
+        self.observe(
+            self._account.close(computed - began, written - computed, self.sync.error, switched)
+        )
         if classes != self.engine.peers.classes.keys().keys():
             write_hints(self._hints, self.engine.hints())
         self._report()
@@ -147,13 +160,16 @@ class PolicyService:
         self._errors.pop(row.key, None)
         if change.new is None:
             self.engine.delete_policy(key)
+            self._account.take_in(row.key)
             return
         try:
             document = msgspec.json.decode(change.new.text)
             self.engine.set_policy(parse_policy(document, self._settings.context, row.source))
+            self._account.take_in(row.key)
         except (PolicyError, msgspec.DecodeError) as error:
             # The last good state of this object stays in force.
             self._errors[row.key] = str(error)
+            self._account.take_in(row.key, refused=True)
             log.warning("policy refused", extra={"policy": str(key), "error": str(error)})
 
     def _identities(self, batch: Changes[IdentityRow]) -> None:

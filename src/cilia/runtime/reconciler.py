@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -71,6 +71,8 @@ class Reconciler(Generic[Row]):
         self.name = name
         self.failing: dict[Hashable, RowStatus] = {}
         self.updated = 0
+        self.observe: Callable[[int, float], None] = lambda _failing, _took_s: None
+        """Is told of every round: how many rows are not in place, and how long it took."""
         self._table = table
         self._target = target
         self._full_s = full_s
@@ -84,7 +86,9 @@ class Reconciler(Generic[Row]):
         full_at = loop.time() + self._full_s
         with self._table.watch() as watch:
             while True:
+                began = time.perf_counter()
                 await self._round(watch)
+                self.observe(len(self.failing), time.perf_counter() - began)
                 ready.set()
                 wait_s = self._backoff.next_s() if self.failing else full_at - loop.time()
                 try:

@@ -1,9 +1,11 @@
 """The Service that keeps the frontends table and the kernel's maps."""
 
 import asyncio
+import time
+from collections.abc import Callable, Sequence
 
 from cilia.runtime.reconciler import Reconciler
-from cilia.runtime.table import Changes
+from cilia.runtime.table import Change, Changes
 from cilia.service.frontend import frontends_of
 from cilia.service.sync import KernelServices
 from cilia.state.endpoint_slices import EndpointSlice
@@ -11,9 +13,17 @@ from cilia.state.frontends import Frontend
 from cilia.state.services import Service
 from cilia.state.tables import Tables
 
+Placed = Callable[[Sequence[Change[Service]], float, int], None]
+"""Changes of services, when they were heard (time.monotonic), and the revision of frontends
+that brings them to the kernel."""
+
 
 class Services:
-    """Services and slices to frontends, and those to the kernel."""
+    """Services and slices to frontends, and those to the kernel.
+
+    Attributes:
+        observe: Is told of changes of services.
+    """
 
     name = "services"
 
@@ -21,6 +31,7 @@ class Services:
         self._tables = tables
         self._frontends = tables.frontends
         self.reconciler = Reconciler("kernel", self._frontends, kernel)
+        self.observe: Placed = lambda _changes, _heard, _revision: None
 
     async def run(self, ready: asyncio.Event) -> None:
         """Follows until cancelled; ready at once, since what is in the kernel goes on working."""
@@ -35,12 +46,15 @@ class Services:
         await slices.synced.wait()
         with services.watch() as service_feed, slices.watch() as slice_feed:
             while True:
+                heard, batch = time.monotonic(), service_feed.take()
                 touched = {
-                    *_touched_services(service_feed.take()),
+                    *_touched_services(batch),
                     *_touched_by_slices(slice_feed.take()),
                 }
                 self._place(touched)
                 self._frontends.mark_synced()
+                if batch.changes:
+                    self.observe(batch.changes, heard, self._frontends.revision)
                 await _either(service_feed.pending, slice_feed.pending)
 
     def _place(self, touched: set[tuple[str, str]]) -> None:

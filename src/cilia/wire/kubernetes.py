@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 import logging
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -74,12 +74,15 @@ class KubernetesClient:
     Attributes:
         last_error: What the latest request met, or "" when it was answered.
         changed_at: When `last_error` last went from or to "" (seconds since the epoch).
+        observe: Is told of every request: method, path, status (0: no answer came), and the
+            seconds until the answer began.
     """
 
     def __init__(self, credentials: Credentials, *, timeout_s: float = 10.0) -> None:
         self.credentials = credentials
         self.last_error = "no request was made yet"
         self.changed_at = time.time()
+        self.observe: Callable[[str, str, int, float], None] = _ignore
         self._limits = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
@@ -181,6 +184,7 @@ class KubernetesClient:
         if data is not None:
             headers["Content-Type"] = content_type
         doing = f"{method} {path}"
+        began = time.perf_counter()
         try:
             if token := self.credentials.bearer():
                 headers["Authorization"] = f"Bearer {token}"
@@ -195,7 +199,9 @@ class KubernetesClient:
                 server_hostname=self.credentials.server_name,
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.observe(method, path, 0, time.perf_counter() - began)
             raise self._unreachable(doing, error) from error
+        self.observe(method, path, response.status, time.perf_counter() - began)
         self._note("")
         return response
 
@@ -294,6 +300,10 @@ def api_error(status: int, payload: bytes, doing: str) -> ApiError:
     except msgspec.DecodeError:
         told = _Status(message=payload[:200].decode(errors="replace").strip())
     return ApiError(status, told.reason, told.message or f"HTTP status {status}", doing)
+
+
+def _ignore(_method: str, _path: str, _status: int, _took_s: float) -> None:
+    """Keeps no count."""
 
 
 def _keepalive_socket(address: Any) -> socket.socket:

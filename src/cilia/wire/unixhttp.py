@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from cilia.model.errors import CiliaError, Conflict, InvalidValue, NotFound
 
@@ -20,14 +22,40 @@ Body = TypeVar("Body")
 Request = web.Request
 Response = web.StreamResponse
 Handler = Callable[[Request], Awaitable[Response]]
+Observe = Callable[[str, str, int, float], None]
+"""Method, path of the route (empty: there is none), status, and seconds."""
 
 _DIGITS = 18
+_STREAMS: web.AppKey[set["asyncio.Task[Any]"]] = web.AppKey("streams")
+"""The handlers that would not end by themselves."""
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def json_response(value: Any, status: int = 200) -> web.Response:
     """Returns an answer that carries a value as JSON; structs become objects."""
     return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")
+
+
+async def stream_response(request: Request, values: AsyncIterator[Any]) -> Response:
+    """Answers with one line of JSON a value, until there are no more or the server stops.
+
+    A slow reader slows the iterator, and nobody else.
+    """
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    streams = request.app[_STREAMS]
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in a task"
+    streams.add(task)
+    try:
+        async for value in values:
+            await response.write(_encoder.encode(value) + b"\n")
+    except (asyncio.CancelledError, ConnectionError):
+        # The reader has gone, or the server stops: either way this answer ends here.
+        return response
+    finally:
+        streams.discard(task)
+    return response
 
 
 def error_response(status: int, message: str) -> web.Response:
@@ -71,6 +99,11 @@ def parse_number(text: str, what: str) -> int:
     return int(text)
 
 
+async def _end_streams(application: web.Application) -> None:
+    for task in application[_STREAMS]:
+        task.cancel()
+
+
 @web.middleware
 async def _errors(request: Request, handler: Handler) -> Response:
     try:
@@ -93,6 +126,23 @@ async def _errors(request: Request, handler: Handler) -> Response:
         return error_response(500, f"{request.method} {request.path}: {error!r}; see the log")
 
 
+def _timed(observe: Observe) -> Middleware:
+    """Returns a middleware that times answers, by the path of their route."""
+
+    @web.middleware
+    async def timed(request: Request, handler: Handler) -> Response:
+        began = time.perf_counter()
+        response = await handler(request)
+        if not isinstance(response, web.Response):
+            return response  # a stream lasts as long as its reader likes
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else ""
+        observe(request.method, path, response.status, time.perf_counter() - began)
+        return response
+
+    return timed
+
+
 class UnixServer:
     """A Service that answers requests on a unix socket.
 
@@ -100,18 +150,28 @@ class UnixServer:
         path: The socket; a dead one in its place is removed. Mode 0660.
         routes: (method, path, handler); paths as aiohttp writes them: `/v1/endpoint/{id}`.
         name: The Service's name.
+        observe: Is told of every answer.
     """
 
     def __init__(
-        self, path: Path, routes: list[tuple[str, str, Handler]], name: str = "api"
+        self,
+        path: Path,
+        routes: list[tuple[str, str, Handler]],
+        name: str = "api",
+        observe: Observe = lambda _method, _path, _status, _took_s: None,
     ) -> None:
         self.name = name
+        self._observe = observe
         self._path = path
         self._routes = routes
 
     async def run(self, ready: asyncio.Event) -> None:
         """Serves until cancelled."""
-        application = web.Application(middlewares=[_errors], client_max_size=8 << 20)
+        application = web.Application(
+            middlewares=[_timed(self._observe), _errors], client_max_size=8 << 20
+        )
+        application[_STREAMS] = set()
+        application.on_shutdown.append(_end_streams)
         for method, path, handler in self._routes:
             application.router.add_route(method, path, handler)
         runner = web.AppRunner(

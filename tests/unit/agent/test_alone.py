@@ -11,6 +11,7 @@ from cilia.agent.alone import LoneNode, PolicyLog
 from cilia.agent.kubernetes import KubernetesCluster
 from cilia.agent.local_pods import LocalPods
 from cilia.agent.settings import AgentSettings, node_site
+from cilia.agent.metrics.counters import Counters
 from cilia.agent.wiring import choose_cluster
 from cilia.model.errors import CiliaError, InvalidValue
 from cilia.state.endpoints import EndpointRow, EndpointState
@@ -43,7 +44,7 @@ def settings(folder: Path, **changes: object) -> AgentSettings:
 
 
 def chosen(given: AgentSettings, **environment: str) -> object:
-    return choose_cluster(given, node_site(given, "n", Path("/nowhere")), environment)
+    return choose_cluster(given, node_site(given, "n", Path("/nowhere")), environment, Counters())
 
 
 def test_a_folder_and_no_api_server_is_a_lone_node(tmp_path: Path) -> None:
