@@ -6,7 +6,7 @@ its start and takes it away at its end, and a running sum gives every prefix a n
 that equal coverage shares. No step looks at one prefix.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from cilia.model.prefixes import (
     distinct,
     last_keys,
 )
+from cilia.policy.cidr_table import CidrTable
 
 Indices = NDArray[np.int64]
 
@@ -36,21 +37,22 @@ class Coverage:
         sets: For each group the CIDR sets that cover it, by the caller's numbers.
     """
 
-    def __init__(self, sets: Mapping[int, CidrSet], extra: PrefixKeys, *, v4: bool) -> None:
+    def __init__(self, sets: CidrTable, extra: PrefixKeys, *, v4: bool) -> None:
         """Computes the coverage.
 
         Args:
-            sets: The CIDR sets in use, by a number of the caller's.
+            sets: The CIDR sets in use.
             extra: Prefixes that no set names and that shall have a group as well.
             v4: Which family; what is of the other one is left out.
         """
-        named = [keys for s in sets.values() for keys in (s.keys, s.excluded)]
-        ordered = distinct(_of_family(np.concatenate([_NONE, *named]), v4))
+        ordered = distinct(_of_family(sets.named(), v4))
         self.keys = distinct(np.concatenate([ordered, _of_family(extra, v4)]))
         self.named = are_among(self.keys, ordered)
-        starts, ends, owner = self._runs(sets, v4)
-        numbers = np.array(list(sets), dtype=np.int64)
-        secrets = np.random.default_rng().integers(1, 2**63, size=(2, len(sets)), dtype=np.uint64)
+        numbers = sets.numbers()
+        starts, ends, owner = self._runs(sets, numbers, v4)
+        secrets = np.random.default_rng().integers(
+            1, 2**63, size=(2, len(numbers)), dtype=np.uint64
+        )
         sums = np.zeros((2, len(self.keys) + 1), dtype=np.uint64)
         for row, secret in zip(sums, secrets, strict=True):
             np.add.at(row, starts, secret[owner])
@@ -61,24 +63,22 @@ class Coverage:
         _, self.first, self.group = np.unique(pairs, return_index=True, return_inverse=True)
         self.sets = self._stab(starts, ends, numbers[owner])
 
-    def _runs(self, sets: Mapping[int, CidrSet], v4: bool) -> tuple[Indices, Indices, Indices]:
+    def _runs(
+        self, sets: CidrTable, numbers: Indices, v4: bool
+    ) -> tuple[Indices, Indices, Indices]:
         """The maximal runs that each set covers: starts, ends, place of the set."""
-        plain = [(i, s) for i, s in enumerate(sets.values()) if len(s.excluded) == 0]
-        runs = [self._plain_runs(plain, v4)]
-        for place, cidrs in enumerate(sets.values()):
-            if len(cidrs.excluded):
-                starts, ends = self._runs_with_holes(cidrs, v4)
-                runs.append((starts, ends, np.full(len(starts), place, dtype=np.int64)))
+        keys, owner = sets.plain()
+        runs = [self._plain_runs(keys, np.searchsorted(numbers, owner), v4)]
+        for number, cidrs in sets.holed():
+            starts, ends = self._runs_with_holes(cidrs, v4)
+            place = int(np.searchsorted(numbers, number))
+            runs.append((starts, ends, np.full(len(starts), place, dtype=np.int64)))
         starts, ends, owner = (np.concatenate(parts) for parts in zip(*runs, strict=True))
         return starts, ends, owner
 
     def _plain_runs(
-        self, plain: Sequence[tuple[int, CidrSet]], v4: bool
+        self, keys: PrefixKeys, owner: Indices, v4: bool
     ) -> tuple[Indices, Indices, Indices]:
-        keys = np.concatenate([_NONE, *(cidrs.keys for _, cidrs in plain)])
-        owner = np.repeat(
-            np.array([place for place, _ in plain], dtype=np.int64), [len(c) for _, c in plain]
-        )
         mine = _family_mask(keys, v4)
         owner = owner[mine]
         starts, ends = self._bounds(keys[mine])
@@ -136,8 +136,9 @@ class Coverage:
         group = order[np.repeat(low, sizes) + offset]
         by_group = np.argsort(group, kind="stable")
         cuts = np.searchsorted(group[by_group], np.arange(1, len(places)))
-        parts = np.split(which[by_group], cuts) if len(places) else []
-        return [frozenset(part.tolist()) for part in parts]
+        found = which[by_group].tolist()
+        bounds = [0, *cuts.tolist(), len(found)]
+        return [frozenset(found[a:b]) for a, b in itertools.pairwise(bounds[: len(places) + 1])]
 
 
 _NONE = np.zeros(0, dtype=PREFIX_KEY)

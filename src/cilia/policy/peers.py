@@ -22,6 +22,7 @@ from cilia.model.ports import NamedPorts
 from cilia.model.prefixes import PrefixKeys, prefix_key
 from cilia.model.selectors import LabelSelector
 from cilia.policy.addresses import AddressTable
+from cilia.policy.cidr_table import CidrTable
 from cilia.policy.classes import ClassTable
 from cilia.policy.delta import MEMBER, Rows
 from cilia.policy.prefix_table import PrefixTable, Worlds
@@ -56,7 +57,7 @@ class PeerTable:
         self._labels = LabelIndex()
         self._index = SelectorIndex()
         self._numbers: dict[Selector, int] = {}
-        self._cidrs: dict[int, CidrSet] = {}
+        self._cidrs = CidrTable()
         self._holders: dict[tuple[str, int, int], int] = {}
         self._slot: dict[int, int] = {}
         self._identity = np.zeros(1024, dtype=np.uint32)
@@ -117,9 +118,10 @@ class PeerTable:
                 self._index.remove(number, selector)
             elif isinstance(selector, PortHolder):
                 del self._holders[selector.name, selector.protocol, selector.port]
-            else:
-                del self._cidrs[number]
-                self._cidrs_changed = True
+        cidrs = [number for number in numbers if number in self._cidrs]
+        if cidrs:
+            self._cidrs.remove(cidrs)
+            self._cidrs_changed = True
         self.classes.remove_selectors(numbers)
         gone = [identity for identity, peer in self._changed.items() if peer is None]
         for identity in gone:
@@ -178,8 +180,6 @@ class PeerTable:
             self._index.add(number, selector)
         elif isinstance(selector, PortHolder):
             self._holders[selector.name, selector.protocol, selector.port] = number
-        else:
-            self._cidrs[number] = selector
         return number
 
     def _secret_of(self, selector: Selector) -> int:
@@ -310,12 +310,17 @@ class PeerTable:
         """Computes which CIDR sets cover what, and places the groups that this makes."""
         self._cidrs_changed = False
         numbers = {self._take(cidrs): cidrs for cidrs in fresh}
-        new, kept = self.prefixes.cover(self._cidrs, self._new_group)
+        self._cidrs.add(numbers)
+        new, moved = self.prefixes.cover(self._cidrs, self._new_group)
         covered = {number: BitMap() for number in numbers}
-        for slot in kept:
-            for number in self.prefixes.covering(slot) & numbers.keys():
-                covered[number].add(slot)
-            self.classes.place(slot, self._cover_of(slot) - numbers.keys())
+        for slot, before in moved.items():
+            now = self.prefixes.covering(slot)
+            for number in now:
+                if number in covered:
+                    covered[number].add(slot)
+            # What only gains sets that are new here, those tell apart below.
+            if {n for n in now if n not in covered} != {n for n in before if n in self._cidrs}:
+                self.classes.place(slot, {n for n in self._cover_of(slot) if n not in covered})
         for number, cidrs in numbers.items():
             self.classes.add_selector(number, self._secret_of(cidrs), covered[number])
         # New groups have the labels of the world and nothing else: one look for each family.

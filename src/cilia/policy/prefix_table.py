@@ -4,17 +4,17 @@ Two families, each with its own coverage. A group has a slot among the peers, so
 that one mechanism makes classes of identities and of prefixes alike.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from cilia.model.cidrs import CidrSet
 from cilia.model.identities import PREFIX_FIRST, PREFIX_LAST, ReservedIdentity, world_identity
 from cilia.model.labels import LabelSet
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys, as_keys, last_keys
+from cilia.policy.cidr_table import CidrTable
 from cilia.policy.coverage import Coverage, has_no_bits
 from cilia.policy.delta import PREFIX, Rows
 
@@ -107,24 +107,25 @@ class PrefixTable:
         return sorted(found.tolist())
 
     def cover(
-        self, sets: Mapping[int, CidrSet], new_group: Callable[[LabelSet], int]
-    ) -> tuple[list[int], list[int]]:
+        self, sets: CidrTable, new_group: Callable[[LabelSet], int]
+    ) -> tuple[list[int], dict[int, frozenset[int]]]:
         """Computes the coverage anew.
 
         A group keeps the slot that its first prefix had, if nobody else has claimed it,
         so that a class stays what it was wherever that is possible.
 
         Args:
-            sets: The CIDR sets in use, by number.
+            sets: The CIDR sets in use.
             new_group: Makes a slot for a group with these labels.
 
         Returns:
-            The slots that are new, and those that were there before.
+            The slots that are new; and of those that were there before and are covered by other
+            sets now, which sets covered them.
         """
         raw = b"".join((*_ROOTS, *(key for keys in self._located.values() for key in keys)))
         extra = as_keys(np.frombuffer(raw, dtype=np.uint8).reshape(-1, 17))
         new: list[int] = []
-        kept: list[int] = []
+        moved: dict[int, frozenset[int]] = {}
         before = {slot for slots in self._slots.values() for slot in slots.tolist()}
         for v4 in (True, False):
             coverage = Coverage(sets, extra, v4=v4)
@@ -132,17 +133,25 @@ class PrefixTable:
             for group in np.flatnonzero(slots < 0).tolist():
                 slots[group] = new_group(self._worlds.labels(v4=v4))
                 new.append(int(slots[group]))
-            kept += sorted(set(slots.tolist()) - set(new))
             self._families[v4], self._slots[v4] = coverage, slots
             for slot, numbers in zip(slots.tolist(), coverage.sets, strict=True):
-                self._covering[slot] = numbers
+                self._cover_slot(slot, numbers, moved)
         now = {slot for slots in self._slots.values() for slot in slots.tolist()}
         self._dead = before - now
         for slot in self._dead:
             self._covering.pop(slot, None)
-        kept += self._cover_located()
+        for slot, numbers in self._cover_located():
+            self._cover_slot(slot, numbers, moved)
         self._list()
-        return new, kept
+        return new, {slot: moved[slot] for slot in sorted(moved.keys() - set(new))}
+
+    def _cover_slot(
+        self, slot: int, numbers: frozenset[int], moved: dict[int, frozenset[int]]
+    ) -> None:
+        before = self._covering.get(slot, _NOTHING)
+        if before != numbers:
+            moved[slot] = before
+            self._covering[slot] = numbers
 
     def take_dead(self) -> set[int]:
         """The slots that no group has any more, once."""
@@ -198,15 +207,12 @@ class PrefixTable:
         place = np.minimum(np.searchsorted(before.keys, firsts), len(before.keys) - 1)
         same = before.keys[place] == firsts
         wanted = self._slots[v4][before.group[place]]
-        claimed: set[int] = set()
-        for group in np.flatnonzero(same).tolist():
-            slot = int(wanted[group])
-            if slot not in claimed:
-                claimed.add(slot)
-                slots[group] = slot
+        known = np.flatnonzero(same)
+        claimed, by = np.unique(wanted[known], return_index=True)
+        slots[known[by]] = claimed
         return slots
 
-    def _cover_located(self) -> Iterator[int]:
+    def _cover_located(self) -> Iterator[tuple[int, frozenset[int]]]:
         for slot, keys in self._located.items():
             sets: frozenset[int] = frozenset()
             for key in keys:
@@ -214,8 +220,7 @@ class PrefixTable:
                 coverage = self._families[v4]
                 at = int(np.searchsorted(coverage.keys, np.array([key], dtype=PREFIX_KEY))[0])
                 sets |= coverage.sets[int(coverage.group[at])]
-            self._covering[slot] = sets
-            yield slot
+            yield slot, sets
 
     def _list(self) -> None:
         """Lists what belongs into the ipcache: all that rules name but the whole families.

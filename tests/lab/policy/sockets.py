@@ -21,7 +21,7 @@ import msgspec
 from cilia.kernel import netns
 from lab.policy.truth import PING, TCP, UDP, Flow
 
-PATIENCE_S = 3.0
+PATIENCE_S = 10.0
 """What should pass and has not by then is stopped."""
 QUIET_S = 0.2
 """How long a flow that should be stopped is watched; one that passes takes milliseconds."""

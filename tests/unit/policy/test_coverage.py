@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cilia.model.cidrs import cidr_set
 from cilia.model.prefixes import PREFIX_KEY, parse_prefixes, prefix_of_key
+from cilia.policy.cidr_table import CidrTable
 from cilia.policy.coverage import Coverage
 
 FOUR = st.builds(
@@ -24,7 +25,7 @@ ITEMS = st.lists(st.tuples(FOUR | SIX, st.lists(FOUR | SIX, max_size=4)), max_si
 @given(st.lists(ITEMS, max_size=4), st.lists(FOUR | SIX, max_size=4), st.booleans())
 def test_each_prefix_is_covered_by_the_sets_that_contain_it(found, extra, v4):
     sets = {number: cidr_set(items) for number, items in enumerate(found, 10)}
-    coverage = Coverage(sets, parse_prefixes(extra), v4=v4)
+    coverage = Coverage(CidrTable(sets), parse_prefixes(extra), v4=v4)
     for key, group in zip(coverage.keys.tolist(), coverage.group.tolist(), strict=True):
         prefix = prefix_of_key(key)
         expected = {number for number, cidrs in sets.items() if cidrs.covers(prefix)}
@@ -32,7 +33,7 @@ def test_each_prefix_is_covered_by_the_sets_that_contain_it(found, extra, v4):
 
 
 def covered(items, *asked):
-    coverage = Coverage({1: cidr_set(items)}, parse_prefixes(asked), v4=True)
+    coverage = Coverage(CidrTable({1: cidr_set(items)}), parse_prefixes(asked), v4=True)
     places = np.searchsorted(coverage.keys, parse_prefixes(asked).astype(PREFIX_KEY))
     return [bool(coverage.sets[group]) for group in coverage.group[places].tolist()]
 
