@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 Rows = NDArray[Any]
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
 _NO_IDS = np.zeros(0, dtype=np.uint64)
 _NO_COUNTERS = np.zeros((0, 2), dtype=np.uint64)
 
@@ -47,17 +45,3 @@ class Baseline:
         """The same, some forgotten."""
         kept = ~np.isin(self.ids, ids)
         return Baseline(self.ids[kept], self.counters[kept])
-
-
-def connection_ids(keys: Rows, first_seen: Rows) -> NDArray[np.uint64]:
-    """A number for each connection; another connection between the same ports has another.
-
-    Shape `(n,)`. Of 64 bits, so that two of a million hardly ever share one.
-    """
-    words = np.ascontiguousarray(keys).view(np.uint64).reshape(len(keys), keys.dtype.itemsize // 8)
-    mixed = first_seen.astype(np.uint64)
-    for column in words.T:
-        mixed = (mixed ^ column) * _MIX
-        mixed ^= mixed >> _HALF
-    result: NDArray[np.uint64] = mixed
-    return result

@@ -17,7 +17,8 @@ from collections.abc import Mapping, Set
 import msgspec
 import numpy as np
 
-from cilia.agent.counters import Baseline, Rows, connection_ids
+from cilia.agent.counters import Baseline, Rows
+from cilia.datapath.maps.conntrack import connection_ids
 from cilia.model.rules import PolicyKey
 from cilia.policy.provenance import NO_PROVENANCE, ProvenanceRule
 from cilia.runtime.clock import Clock

@@ -166,3 +166,12 @@ def test_prefix_columns_keep_their_order(count: int) -> None:
     networks = [ipaddress.ip_network(f"10.{n // 256}.{n % 256}.0/24") for n in range(count)]
     keys, _ = ipcache.encode([IpcacheEntry(one, 5) for one in networks])
     assert [ipcache.decode_prefix(key) for key in keys] == networks
+
+
+def test_ids_tell_connections_apart() -> None:
+    keys = np.zeros(20_000, "V40")
+    raw = keys.view("u1").reshape(-1, 40)
+    raw[:, 32:34] = np.arange(20_000, dtype="<u2").view("u1").reshape(-1, 2)
+    same_time = conntrack.connection_ids(keys, np.full(20_000, 5))
+    assert len(set(same_time.tolist())) == 20_000
+    assert conntrack.connection_ids(keys[:1], np.array([6]))[0] != same_time[0]

@@ -19,6 +19,9 @@ from cilia.datapath import layout
 from cilia.datapath.maps.ended import EndedMap
 from cilia.kernel.maps import Map
 
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+
 Rows = NDArray[np.void]
 Seen = Callable[[Rows, Rows], None]
 
@@ -93,6 +96,20 @@ def touches(keys: NDArray[np.void], addresses: Iterable[bytes]) -> NDArray[np.bo
     """Which connections have one of these addresses on either side."""
     wanted = np.frombuffer(b"".join(addresses), "V16")
     result: NDArray[np.bool_] = np.isin(keys["low"], wanted) | np.isin(keys["high"], wanted)
+    return result
+
+
+def connection_ids(keys: Rows, first_seen: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A number for each connection; another connection between the same ports has another.
+
+    Shape `(n,)`. Of 64 bits, so that two of a million hardly ever share one.
+    """
+    words = np.ascontiguousarray(keys).view(np.uint64).reshape(len(keys), keys.dtype.itemsize // 8)
+    mixed = first_seen.astype(np.uint64)
+    for column in words.T:
+        mixed = (mixed ^ column) * _MIX
+        mixed ^= mixed >> _HALF
+    result: NDArray[np.uint64] = mixed
     return result
 
 
