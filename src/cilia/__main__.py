@@ -8,7 +8,8 @@ import importlib
 import os
 import sys
 
-PROGRAMS = ("agent", "observer", "lab")
+PROGRAMS = ("agent", "observer", "relay", "lab")
+GRPC_SERVERS = ("observer", "relay")
 LAB_PROGRAMS = {
     "apiserver": "cilia.lab.apiserver.program",
     "controllers": "cilia.lab.controllers.program",
@@ -47,6 +48,8 @@ def load(program: str, words: list[str]) -> None:
     os.environ.update(dict.fromkeys(AUTHORITIES, os.devnull))
     gc.disable()
     try:
+        if program in GRPC_SERVERS:
+            importlib.import_module("cilia.hubble.tls13").require_tls13()
         importlib.import_module(f"cilia.{program}.program")
         if program == "lab" and words and words[0] in LAB_PROGRAMS:
             importlib.import_module(LAB_PROGRAMS[words[0]])

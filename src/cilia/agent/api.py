@@ -1,7 +1,7 @@
 """The REST API on the agent's unix socket.
 
 Paths and names are those of Cilium's agent where it has the same thing; `/v1/cni`,
-`/v1/bpf`, `/v1/provenance`, `/v1/policy/status`, `/v1/why`, `/v1/events` and
+`/v1/bpf`, `/v1/provenance`, `/v1/policy/status`, `/v1/revisions`, `/v1/why`, `/v1/events` and
 `/v1/cluster/nodes/watch` (a line of JSON a change) are our own.
 """
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from cilia.agent.cluster import Cluster
 from cilia.agent.enforcement import Enforcement
+from cilia.agent.events import AgentEvents, Knows
 from cilia.agent.rule_accounting import RuleAccounting
 from cilia.agent.rule_hits import RuleHits
 from cilia.agent.settings import AgentSettings
@@ -23,6 +24,7 @@ from cilia.runtime.clock import Clock
 from cilia.runtime.reconciler import Reconciler
 from cilia.runtime.settings import Sourced
 from cilia.service import KernelServices, Services
+from cilia.service.sync import Place
 from cilia.state.nodes import Node
 from cilia.state.tables import Tables
 
@@ -77,6 +79,7 @@ class Parts:
         self.accounting = RuleAccounting(
             maps, clock, site.state, self.fold_hits, lambda: policy.engine.provenance.next
         )
+        self.events = AgentEvents(tables, Knows(self.failure, self.frontend_numbers))
         self.policy_ready = False
         self.writers: Sequence[Reconciler[Any]] = ()
 
@@ -121,6 +124,15 @@ class Parts:
             return None
         here = {row.identity for row in self.tables.endpoints if row.identity is not None}
         return here | {row.identity for row in remote}
+
+    def failure(self, endpoint: int) -> str:
+        """Returns why an endpoint's policy is not in the kernel; empty when it is."""
+        sync, wanted = self.policy.sync, self.policy.engine.assigned.get(endpoint)
+        return sync.error if sync.realized.get(endpoint) != wanted else ""
+
+    def frontend_numbers(self) -> dict[Place, int]:
+        """Returns the number of each frontend that is in the kernel."""
+        return {place: one.reverse for place, one in self.kernel_services.numbers().items()}
 
     def problem(self) -> str:
         """Returns why new pods cannot be connected now; empty when they can."""

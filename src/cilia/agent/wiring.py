@@ -293,7 +293,7 @@ def layers(parts: Parts, metrics: Metrics, start: Stopwatch) -> tuple[tuple[Serv
         start.all_done()
 
     return (
-        (parts.endpoints, *policy_files(parts)),
+        (parts.endpoints, parts.events, *policy_files(parts)),
         (Stack(cluster.name, cluster.first, speakers),),
         (parts.ipcache, parts.services, parts.nodes),
         (

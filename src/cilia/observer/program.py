@@ -19,7 +19,8 @@ from cilia.datapath.maps.metric import event_stats
 from cilia.datapath.records import EventRings, event_dtype
 from cilia.hubble.events import event_of, wall_clock_offset_ns
 from cilia.hubble.monitor import Monitor
-from cilia.hubble.server.listener import HubbleSocket
+from cilia.hubble.server.listener import HubbleApi, HubbleSocket
+from cilia.hubble.sockets import Callers
 from cilia.hubble.store import FlowStore
 from cilia.kernel.errors import NotFoundError
 from cilia.kernel.maps import Map, possible_cpus
@@ -29,6 +30,7 @@ from cilia.model.site import NodeSite
 from cilia.observer.account import EventAccount
 from cilia.observer.joiner import Joiner
 from cilia.observer.names import AgentNames
+from cilia.observer.network import network_services, own_peer
 from cilia.observer.reader import Reader
 from cilia.observer.settings import ObserverSettings
 from cilia.runtime.locks import ProcessLock
@@ -133,9 +135,12 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     asyncio.get_running_loop().add_reader(wake_ups.fileno(), hurry)
     log.info("observing", extra={"rings": len(sizes), "socket": str(site.monitor_socket)})
     node = f"{settings.cluster_name}/{settings.node_name}"
-    hubble = HubbleSocket(site.hubble_socket, store, names, node, __version__)
+    api = HubbleApi(store, names, node, __version__, own_peer(settings, site.hubble_socket))
+    hubble = HubbleSocket(site.hubble_socket, api.server)
+    beyond = network_services(settings, site.agent_socket, api)
     try:
-        await serve((joiner,), (reader, MonitorSocket(site.monitor_socket, monitor), hubble))
+        sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
+        await serve((joiner,), (reader, *sockets), beyond)
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()

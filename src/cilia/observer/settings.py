@@ -12,6 +12,18 @@ class ObserverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name of the cluster; flows name their node `<cluster>/<node>`."""
     hubble_capacity: int = 1_000_000
     """How many flows are kept in memory, about 110 bytes each once they are there."""
+    hubble_listen_address: str = ""
+    """Where the API is served on TCP: `ip:port`, or `:4244` for every address; empty: nowhere."""
+    hubble_disable_tls: bool = False
+    """Serve TCP without TLS: whoever reaches the port reads every flow."""
+    hubble_tls_cert_file: str = ""
+    """PEM certificate of that port; read again when it changes."""
+    hubble_tls_key_file: str = ""
+    """Its key."""
+    hubble_tls_client_ca_files: tuple[str, ...] = ()
+    """PEM authorities of the clients; with any, a client without a certificate is refused."""
+    hubble_prefer_ipv6: bool = False
+    """Name peers by their IPv6 address where they have both."""
     bpffs: str = "/sys/fs/bpf/cilia"
     """Folder on a bpf file system with the node's pins."""
     run_dir: str = "/run/cilia"

@@ -11,12 +11,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from cilia.hubble.peers import Peer
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
 from cilia.hubble.proto.peer import peer_pb2
 from cilia.hubble.proto.peer.peer_pb2_grpc import PeerStub
-from cilia.hubble.server.listener import HubbleSocket
+from cilia.hubble.server.listener import HubbleApi, HubbleSocket
 from cilia.hubble.store import FlowStore
 from unit.hubble.made_records import RECORD, KnownNames, records
 
@@ -29,7 +30,9 @@ def serving(folder: Path, store: FlowStore, talk: Talk) -> None:
 
     async def run() -> None:
         path = folder / "hubble.sock"
-        socket = HubbleSocket(path, store, KnownNames(), "default/node-1", "0.1.0")
+        own = Peer("node-1", f"unix://{path}")
+        api = HubbleApi(store, KnownNames(), "default/node-1", "0.1.0", own)
+        socket = HubbleSocket(path, api.server)
         ready = asyncio.Event()
         async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
             server = group.create_task(socket.run(ready))
@@ -88,12 +91,10 @@ def test_errors_say_what_is_wrong(tmp_path: Path, store: FlowStore) -> None:
         code, why = await code_of(channel, whitelist=wrong)
         assert code == grpc.StatusCode.UNKNOWN
         assert "10.0.0.300" in why
+        both = observer_pb2.GetAgentEventsRequest(first=True, follow=True)
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            async for _ in ObserverStub(channel).GetAgentEvents(
-                observer_pb2.GetAgentEventsRequest()
-            ):
-                pass
-        assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+            await ObserverStub(channel).GetAgentEvents(both).read()
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
     serving(tmp_path, store, talk)
 

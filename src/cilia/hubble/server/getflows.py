@@ -49,8 +49,8 @@ class FlowStream:
         self._maker = maker
         self._test: Test = compile_filters(request.whitelist, request.blacklist, scene)
         self._mask = checked_mask(request.field_mask)
-        self._since = _ns(request.since) if request.HasField("since") else None
-        self._until = _ns(request.until) if request.HasField("until") else LATEST
+        self._since = unix_ns(request.since) if request.HasField("since") else None
+        self._until = unix_ns(request.until) if request.HasField("until") else LATEST
         self._is_over = False
         self._overrun = 0
         self._told_at = -LOST_INTERVAL_S
@@ -185,5 +185,6 @@ def _ring_loss(loss: Loss) -> flow_pb2.LostEvent:
     return event
 
 
-def _ns(moment: Timestamp) -> int:
+def unix_ns(moment: Timestamp) -> int:
+    """Nanoseconds since the epoch, cut to what a column holds."""
     return min(max(moment.seconds * 1_000_000_000 + moment.nanos, EARLIEST), LATEST)

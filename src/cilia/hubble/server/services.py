@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -11,11 +11,13 @@ import numpy as np
 from cilia.hubble.filters import InvalidFilterError, Scene
 from cilia.hubble.flows import FlowMaker
 from cilia.hubble.parties import SIDES
+from cilia.hubble.peers import Peer, Peers, changes
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverServicer
 from cilia.hubble.proto.peer import peer_pb2
 from cilia.hubble.proto.peer.peer_pb2_grpc import PeerServicer
 from cilia.hubble.proto.relay import relay_pb2
+from cilia.hubble.server.agent_events import AgentEventStream, AgentHistory
 from cilia.hubble.server.getflows import FlowStream, InvalidRequestError
 from cilia.hubble.store import FlowStore, Rows
 
@@ -32,15 +34,19 @@ class ObserverService(ObserverServicer):
         scene: Where they are.
         maker: Turns rows into flows.
         version: As ServerStatus says it: `cilia v0.1.0`.
-        address: Where this server listens.
+        peers: Who is there, this node among them.
+        events: What the agent did.
     """
 
-    def __init__(self, scene: Scene, maker: FlowMaker, version: str, address: str) -> None:
+    def __init__(
+        self, scene: Scene, maker: FlowMaker, version: str, peers: Peers, events: AgentHistory
+    ) -> None:
         self._scene = scene
         self._store = scene.store
         self._maker = maker
         self._version = version
-        self._address = address
+        self._peers = peers
+        self._events = events
         self._started = time.monotonic_ns()
 
     async def GetFlows(
@@ -74,16 +80,19 @@ class ObserverService(ObserverServicer):
         self, request: observer_pb2.GetNodesRequest, context: Context
     ) -> observer_pb2.GetNodesResponse:
         """This node: what a screen that asks no relay wants to know."""
+        own = self._peers.own
         node = observer_pb2.Node(
             name=self._scene.node,
             version=self._version,
-            address=self._address,
+            address=own.address,
             state=relay_pb2.NODE_CONNECTED,
             uptime_ns=time.monotonic_ns() - self._started,
             num_flows=len(self._store),
             max_flows=self._store.capacity,
             seen_flows=self._store.total,
         )
+        if own.server_name:
+            node.tls.CopyFrom(observer_pb2.TLS(enabled=True, server_name=own.server_name))
         return observer_pb2.GetNodesResponse(nodes=[node])
 
     async def GetNamespaces(
@@ -99,42 +108,49 @@ class ObserverService(ObserverServicer):
     async def GetAgentEvents(
         self, request: observer_pb2.GetAgentEventsRequest, context: Context
     ) -> AsyncIterator[observer_pb2.GetAgentEventsResponse]:
-        """Refused: the agent reports none yet."""
-        await _refuse(context, "the agent reports no events")
-        yield observer_pb2.GetAgentEventsResponse()
+        """What the agent did, oldest first."""
+        try:
+            stream = AgentEventStream(request, self._events, self._scene.node)
+        except InvalidRequestError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        else:
+            async for response in stream.responses():
+                yield response
 
     async def GetDebugEvents(
         self, request: observer_pb2.GetDebugEventsRequest, context: Context
     ) -> AsyncIterator[observer_pb2.GetDebugEventsResponse]:
-        """Refused: the datapath has no debugging messages."""
-        await _refuse(context, "the datapath has no debug events")
-        yield observer_pb2.GetDebugEventsResponse()
+        """Nothing: the datapath writes no debug records. With `follow`, it goes on waiting."""
+        if request.first and request.follow:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "first and follow")
+        found: list[observer_pb2.GetDebugEventsResponse] = []
+        for response in found:
+            yield response
+        if request.follow:
+            await asyncio.Event().wait()
 
 
 class PeerService(PeerServicer):
-    """The observers of the cluster, as far as this one knows: itself.
+    """The observers of the cluster.
 
     Args:
-        node: `<cluster>/<node>`.
-        address: Where it listens.
+        peers: Who they are.
     """
 
-    def __init__(self, node: str, address: str) -> None:
-        self._name = node.removeprefix("default/")
-        self._address = address
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
 
     async def Notify(
         self, request: peer_pb2.NotifyRequest, context: Context
     ) -> AsyncIterator[peer_pb2.ChangeNotification]:
         """Every peer once, then what changes; never ends."""
-        yield peer_pb2.ChangeNotification(
-            name=self._name, address=self._address, type=peer_pb2.PEER_ADDED
-        )
-        await asyncio.Event().wait()
-
-
-async def _refuse(context: Context, why: str) -> None:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
+        told: Mapping[str, Peer] = {}
+        while True:
+            now = self._peers.now
+            for change in changes(told, now):
+                yield change
+            told = now
+            await self._peers.wait_other(told)
 
 
 def flows_rate(store: FlowStore, now_ns: int) -> float:

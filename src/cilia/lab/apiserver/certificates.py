@@ -13,6 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = datetime.timedelta(days=3650)
 ADMIN_GROUP = "system:masters"
+COMMON_NAME = 64
+"""How long a common name may be (RFC 5280, ub-common-name)."""
 
 CA, SERVER, ADMIN = "ca", "server", "admin"
 """Stems of the files in the certificates folder: `<stem>.crt`, `<stem>.key`."""
@@ -102,15 +104,32 @@ def ensure_server(folder: Path, names: Sequence[str]) -> None:
         present = {str(entry.value) for entry in alternatives}
         if set(names) <= present:
             return
+    key, builder = _leaf(folder, _name("kube-apiserver"), ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = builder.add_extension(_alternatives(names), critical=False)
+    _write(folder, SERVER, key, builder.sign(_read(folder, CA)[0], hashes.SHA256()))
+
+
+def ensure_peer(folder: Path, stem: str, names: Sequence[str]) -> None:
+    """Signs the certificate of one that serves under some names and calls others too.
+
+    It becomes `<stem>.crt`, unless that is there; its common name is the first name.
+    """
+    if (folder / f"{stem}.crt").exists():
+        return
+    both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+    key, builder = _leaf(folder, _name(names[0][:COMMON_NAME]), *both)
+    builder = builder.add_extension(_alternatives(names), critical=False)
+    _write(folder, stem, key, builder.sign(_read(folder, CA)[0], hashes.SHA256()))
+
+
+def _alternatives(names: Sequence[str]) -> x509.SubjectAlternativeName:
     entries: list[x509.GeneralName] = []
     for name in dict.fromkeys(names):
         try:
             entries.append(x509.IPAddress(ip_address(name)))
         except ValueError:
             entries.append(x509.DNSName(name))
-    key, builder = _leaf(folder, _name("kube-apiserver"), ExtendedKeyUsageOID.SERVER_AUTH)
-    builder = builder.add_extension(x509.SubjectAlternativeName(entries), critical=False)
-    _write(folder, SERVER, key, builder.sign(_read(folder, CA)[0], hashes.SHA256()))
+    return x509.SubjectAlternativeName(entries)
 
 
 def ensure_client(folder: Path, stem: str, user: str, group: str) -> None:
@@ -122,7 +141,7 @@ def ensure_client(folder: Path, stem: str, user: str, group: str) -> None:
 
 
 def _leaf(
-    folder: Path, subject: x509.Name, usage: x509.ObjectIdentifier
+    folder: Path, subject: x509.Name, *usages: x509.ObjectIdentifier
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.CertificateBuilder]:
     _, authority = _read(folder, CA)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -131,7 +150,7 @@ def _leaf(
     builder = (
         _builder(subject, authority.subject, key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
     )
     return key, builder
