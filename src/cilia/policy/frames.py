@@ -21,11 +21,6 @@ _V6_NEIGHBOURS = range(133, 138)
 _V4_ERRORS = (3, 4, 5, 11, 12)
 
 
-def version_for(ports: Ports, version: int = 4) -> int:
-    """The IP version that a protocol needs; `version` where it needs none."""
-    return {ICMP_V4: 4, ICMP_V6: 6}.get(ports.protocol, version)
-
-
 def opens_connection(ports: Ports) -> bool:
     """False for ICMP errors and neighbour discovery, which no policy is asked about alone."""
     if ports.protocol == ICMP_V4:

@@ -70,11 +70,6 @@ def test(
     With --kernel, 1 as well where the programs decide otherwise, 3 where they cannot be asked.
     """
     second = _programs() if kernel else None
-    if kernel and matched:
-        raise ClientError(
-            "--kernel does not know --policy-cidr-match-mode yet: leave one of them out",
-            exit_code=NOT_ASKED,
-        )
     settings = TrialSettings(Enforcement(enforcement), cluster, frozenset(matched), mutate, second)
     try:
         report = run_trial(folder, more, settings)

@@ -19,13 +19,16 @@ class Difference(msgspec.Struct, frozen=True):
     step: Step
     engine: Decision
     programs: Decision
+    way: str = ""
+    """Which program decides so, and in which family."""
 
 
 class Crosscheck(msgspec.Struct, frozen=True):
     """All that was sent through the programs."""
 
     sent: int
-    """Decisions: one for each end of a case that is a pod."""
+    """Decisions: of each end of a case that is a pod, by each way there and in each family."""
     passed_over: int
-    """Cases of ICMP errors and neighbour discovery, which open no connection."""
+    """Cases of ICMP errors and neighbour discovery, which open no connection, and those whose
+    ends have no family in common."""
     differences: tuple[Difference, ...] = ()

@@ -111,7 +111,8 @@ def difference(report: Report, outcome: Outcome) -> list[str]:
 def _disagreement(report: Report, found: Difference) -> list[str]:
     """What engine and programs say of one end of a case."""
     lines = []
-    for who, decision in (("the engine", found.engine), ("the programs", found.programs)):
+    programs = f"the programs ({found.way})"
+    for who, decision in (("the engine", found.engine), (programs, found.programs)):
         first, *others = _step(report, msgspec.structs.replace(found.step, decision=decision))
         lines += [f"{who}: {first.strip()}", *(line[8:] for line in others)]
     return lines
