@@ -181,15 +181,15 @@ class FlowStore:
         for first, last in self._runs(start, stop):
             yield self._rows(first, last)
 
-    def pieces_back(self, start: int, stop: int) -> Iterator[Rows]:
-        """The same runs, the newest first."""
-        for first, last in reversed(list(self._runs(start, stop))):
+    def pieces_back(self, start: int, stop: int, piece: int = PIECE) -> Iterator[Rows]:
+        """The same, the newest first, in runs of at most `piece`."""
+        for first, last in reversed(list(self._runs(start, stop, piece))):
             yield self._rows(first, last)
 
-    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    def _runs(self, start: int, stop: int, piece: int = PIECE) -> Iterator[tuple[int, int]]:
         start, stop = max(start, self.oldest), min(stop, self.total)
         while start < stop:
-            end = min(stop, start + PIECE, start - start % self.capacity + self.capacity)
+            end = min(stop, start + piece, start - start % self.capacity + self.capacity)
             yield start, end
             start = end
 

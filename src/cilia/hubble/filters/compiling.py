@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from cilia.hubble.filters import packet, party
+from cilia.hubble.filters.cel import STRIDE, cel_test
 from cilia.hubble.filters.layer7 import HTTP_FIELDS, check_layer7
 from cilia.hubble.filters.patterns import node_matches
 from cilia.hubble.filters.terms import (
-    InvalidFilterError,
+    FlowTest,
     Mask,
     Scene,
     Test,
@@ -20,7 +21,7 @@ from cilia.hubble.filters.terms import (
 )  # fmt: skip
 from cilia.hubble.parties import SIDES
 from cilia.hubble.proto.flow import flow_pb2
-from cilia.hubble.store import Rows
+from cilia.hubble.store import PIECE, Rows
 
 Compiler = Callable[[Sequence[Any], Scene], Test]
 
@@ -66,25 +67,27 @@ COMPILERS: dict[str, Compiler] = {
 
 def compile_filters(
     allow: Iterable[flow_pb2.FlowFilter], deny: Iterable[flow_pb2.FlowFilter], scene: Scene
-) -> Test:
+) -> FlowTest:
     """A test that flows pass which match one of `allow` (all, if empty) and none of `deny`.
 
     Raises:
         InvalidFilterError: A filter cannot be understood.
     """
-    allowed = [_compile(wanted, scene) for wanted in allow]
-    denied = any_of([_compile(unwanted, scene) for unwanted in deny])
+    wanted, unwanted = list(allow), list(deny)
+    allowed = [_compile(one, scene) for one in wanted]
+    denied = any_of([_compile(one, scene) for one in unwanted])
     permitted = any_of(allowed) if allowed else constant(True)
 
     def test(rows: Rows) -> Mask:
         return np.logical_and(permitted(rows), ~denied(rows))
 
-    return test
+    is_dear = any(one.experimental.cel_expression for one in (*wanted, *unwanted))
+    return FlowTest(test, STRIDE if is_dear else PIECE)
 
 
 def _compile(wanted: flow_pb2.FlowFilter, scene: Scene) -> Test:
-    if wanted.experimental.cel_expression:
-        raise InvalidFilterError("experimental.cel_expression: CEL is not supported; use fields")
     check_layer7(wanted)
     fields = [(field.name, value) for field, value in wanted.ListFields()]
-    return all_of([COMPILERS[n](v, scene) for n, v in fields if n != "experimental"])
+    test = all_of([COMPILERS[n](v, scene) for n, v in fields if n != "experimental"])
+    expressions = wanted.experimental.cel_expression
+    return cel_test(test, expressions, scene) if expressions else test

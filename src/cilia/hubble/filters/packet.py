@@ -82,11 +82,19 @@ def _is_v4(halves: NDArray[np.uint64]) -> Mask:
 
 def port(side: str, values: Sequence[str]) -> Test:
     """One side's port."""
-    for value in values:
-        if not (value.isascii() and value.isdigit() and int(value) <= 0xFFFF):
-            raise InvalidFilterError(f"{side}_port {value!r}: wants a number from 0 to 65535")
-    ports = among(f"{side}_port", (int(value) for value in values))
+    ports = among(f"{side}_port", [checked_port(f"{side}_port", value) for value in values])
     return all_of((ports, among("protocol", WITH_PORTS)))
+
+
+def checked_port(field: str, value: str) -> int:
+    """The number of a port.
+
+    Raises:
+        InvalidFilterError: It is none.
+    """
+    if not (value.isascii() and value.isdigit() and int(value) <= 0xFFFF):
+        raise InvalidFilterError(f"{field} {value!r}: wants a number from 0 to 65535")
+    return int(value)
 
 
 def protocol(values: Sequence[str]) -> Test:

@@ -11,7 +11,7 @@ from cilia.hubble.proto.flow import flow_pb2
 
 def pod(side: str, values: Sequence[str], scene: Scene) -> Test:
     """`[namespace/]prefix` of a pod's name; without a slash in the namespace `default`."""
-    wanted = [_split(f"{side}_pod", value) for value in values]
+    wanted = [split_name(f"{side}_pod", value) for value in values]
 
     def passes(party: Party) -> bool:
         return bool(party.namespace or party.pod) and any(
@@ -22,8 +22,12 @@ def pod(side: str, values: Sequence[str], scene: Scene) -> Test:
     return PartyTest(scene, f"{side}_party", passes)
 
 
-def _split(field: str, value: str) -> tuple[str, str]:
-    """Namespace (empty: any) and prefix."""
+def split_name(field: str, value: str) -> tuple[str, str]:
+    """Namespace (empty: any) and prefix of `[namespace/]prefix`; without a slash: `default`.
+
+    Raises:
+        InvalidFilterError: It is empty.
+    """
     if not value:
         raise InvalidFilterError(f"{field} '': wants [namespace/]prefix")
     namespace, slash, prefix = value.partition("/")
@@ -33,7 +37,7 @@ def _split(field: str, value: str) -> tuple[str, str]:
 def service(side: str, values: Sequence[str]) -> Test:
     """`[namespace/]prefix` of a service's name; flows carry no service yet."""
     for value in values:
-        _split(f"{side}_service", value)
+        split_name(f"{side}_service", value)
     return constant(False)
 
 
@@ -76,6 +80,11 @@ def workload(side: str, values: Sequence[flow_pb2.Workload], scene: Scene) -> Te
 
 def cluster(side: str, values: Sequence[str], scene: Scene) -> Test:
     """The name of one side's cluster."""
-    if "" in values:
-        raise InvalidFilterError(f"{side}_cluster_name '': wants a name")
+    checked_cluster(f"{side}_cluster_name", values)
     return PartyTest(scene, f"{side}_party", lambda party: party.cluster in values)
+
+
+def checked_cluster(field: str, values: Sequence[str]) -> None:
+    """Raises InvalidFilterError when a name of a cluster is empty."""
+    if "" in values:
+        raise InvalidFilterError(f"{field} '': wants a name")

@@ -1,17 +1,20 @@
 """What the compilers of all fields share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cilia.hubble.parties import Party
+from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.store import FlowStore, Rows
 
 Mask = NDArray[np.bool_]
 Test = Callable[[Rows], Mask]
-
+Match = Callable[[flow_pb2.Flow], bool]
+"""The same for one message."""
+MatchMaker = Callable[[Sequence[Any]], Match]
 
 FEW = 4
 """So many values are compared one by one faster than looked up."""
@@ -28,12 +31,37 @@ class Scene:
         store: Where they are.
         node: `<cluster>/<node>`.
         node_labels: `key=value` each.
+        flow: Makes the flow with a sequence number: for filters on whole flows.
     """
 
-    def __init__(self, store: FlowStore, node: str, node_labels: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        store: FlowStore,
+        node: str,
+        node_labels: tuple[str, ...] = (),
+        flow: Callable[[int], flow_pb2.Flow] | None = None,
+    ) -> None:
         self.store = store
         self.node = node
         self.node_labels = node_labels
+        self.flow = flow
+
+
+class FlowTest:
+    """A compiled request: which rows are wanted.
+
+    Args:
+        test: Says so.
+        stride: How many rows it should be asked about in one go, at most.
+    """
+
+    def __init__(self, test: Test, stride: int) -> None:
+        self._test = test
+        self.stride = stride
+
+    def __call__(self, rows: Rows) -> Mask:
+        """Which rows pass."""
+        return self._test(rows)
 
 
 class PartyTest:
@@ -98,3 +126,9 @@ def all_of(tests: Iterable[Test]) -> Test:
         return passed
 
     return test
+
+
+def any_match(matches: Iterable[Match]) -> Match:
+    """Whether one of some matches is true of a message."""
+    every = tuple(matches)
+    return lambda flow: any(one(flow) for one in every)

@@ -9,7 +9,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cilia.hubble.filters import Scene, compile_filters
-from cilia.hubble.filters.terms import Test
 from cilia.hubble.flows import FlowMaker, timestamp
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
@@ -47,7 +46,7 @@ class FlowStream:
         self._scene = scene
         self._store = scene.store
         self._maker = maker
-        self._test: Test = compile_filters(request.whitelist, request.blacklist, scene)
+        self._test = compile_filters(request.whitelist, request.blacklist, scene)
         self._mask = checked_mask(request.field_mask)
         self._since = unix_ns(request.since) if request.HasField("since") else None
         self._until = unix_ns(request.until) if request.HasField("until") else LATEST
@@ -85,7 +84,8 @@ class FlowStream:
                 self._overrun += self._store.oldest - self._position
                 self._position = self._store.oldest
                 continue
-            rows = next(self._store.pieces(self._position, stop))
+            end = min(stop, self._position + self._test.stride)
+            rows = next(self._store.pieces(self._position, end))
             numbers = self._numbers(rows)
             self._position = rows.first + len(rows)
             for number in numbers:
@@ -114,7 +114,7 @@ class FlowStream:
         if since is None and (request.first or not request.number):
             return store.shown if request.follow else store.oldest
         left = request.number
-        for rows in store.pieces_back(store.oldest, store.shown):
+        for rows in store.pieces_back(store.oldest, store.shown, self._test.stride):
             if rows.first < store.oldest:
                 break
             if since is not None:

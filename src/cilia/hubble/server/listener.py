@@ -58,8 +58,8 @@ class HubbleApi:
         self.version = version
         self.peers = Peers(own)
         self.events: AgentHistory = AgentHistory()
-        scene = Scene(store, node)
         maker = FlowMaker(store, names, node, version)
+        scene = Scene(store, node, flow=maker.flow)
         self._observer = ObserverService(scene, maker, f"cilia v{version}", self.peers, self.events)
         self._peer = PeerService(self.peers)
 
@@ -140,14 +140,18 @@ class HubblePort:
         address: `ip:port`, `[ip]:port` or `:port` for every address.
         tls: The certificates; None: no TLS at all.
         make: A server with what is served.
+        for_all: It is meant for anybody; else the log says when anybody is answered.
     """
 
     name = "hubble-port"
 
-    def __init__(self, address: str, tls: TlsFiles | None, make: MakeServer) -> None:
+    def __init__(
+        self, address: str, tls: TlsFiles | None, make: MakeServer, *, for_all: bool = False
+    ) -> None:
         self._address = address
         self._tls = tls
         self._make = make
+        self._for_all = for_all
         self.port = 0
         """Where it listens; 0 until it does."""
 
@@ -165,7 +169,7 @@ class HubblePort:
                     log.warning("port not open", extra={"port": self._address, "why": str(error)})
                 problem = str(error)
             await asyncio.sleep(RETRY_S)
-        if self._tls is None or not self._tls.authorities:
+        if not self._for_all and (self._tls is None or not self._tls.authorities):
             log.warning("any client is answered here", extra={"port": self._address})
         await server.start()
         try:
