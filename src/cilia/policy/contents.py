@@ -10,7 +10,6 @@ from cilia.model.ports import NamedPort, NamedPorts
 from cilia.model.rules import Direction, PolicyKey, Spec
 from cilia.policy.delta import ALLOW, ROW
 from cilia.policy.numbers import Content
-from cilia.policy.peers import PeerTable
 from cilia.policy.provenance import NO_PROVENANCE, Provenance, ProvenanceRule
 from cilia.policy.resolution import Claim
 from cilia.policy.verdicts import (
@@ -18,9 +17,7 @@ from cilia.policy.verdicts import (
     BASE_BITS,
     DEFAULT_DENY,
     DEFAULT_DENY_PRECEDENCE,
-    DENY_PRECEDENCE,
     Grant,
-    row_keys,
 )
 
 
@@ -43,9 +40,8 @@ class Rulebook(msgspec.Struct, frozen=True):
     """Everything that selects an endpoint."""
 
     specs: tuple[Spec, ...]
-    claims: tuple[Claim, ...]
-    ports: NamedPorts
-    """The endpoint's own named ports."""
+    grants: tuple[Grant, ...]
+    """What their claims come to, for the endpoint's own named ports."""
     enforcement: Enforcement
 
 
@@ -57,7 +53,7 @@ def used_ports(claims: Iterable[Claim], ports: NamedPorts) -> NamedPorts:
     return frozenset(port for port in ports if port[0] in names)
 
 
-def content_of(rulebook: Rulebook, peers: PeerTable, provenance: Provenance) -> Content:
+def content_of(rulebook: Rulebook, provenance: Provenance) -> Content:
     """The content of a policy number."""
     closed = [_is_closed(rulebook, direction) for direction in Direction]
     enforced = [
@@ -65,11 +61,7 @@ def content_of(rulebook: Rulebook, peers: PeerTable, provenance: Provenance) -> 
         and (closed[direction] or any(spec.touches[direction] for spec in rulebook.specs))
         for direction in Direction
     ]
-    grants = tuple(
-        _grant(claim, rulebook.ports, peers)
-        for claim in rulebook.claims
-        if enforced[claim.direction]
-    )
+    grants = tuple(grant for grant in rulebook.grants if enforced[grant.direction])
     base = [
         _base_row(rulebook, direction, provenance, closed=closed[direction])
         for direction in Direction
@@ -82,15 +74,6 @@ def _is_closed(rulebook: Rulebook, direction: Direction) -> bool:
     if rulebook.enforcement is Enforcement.ALWAYS:
         return True
     return any(spec.closes[direction] for spec in rulebook.specs)
-
-
-def _grant(claim: Claim, own: NamedPorts, peers: PeerTable) -> Grant:
-    return Grant(
-        tuple(peers.number(selector) for selector in claim.needs),
-        row_keys(claim.direction, claim.ports, own),
-        DENY_PRECEDENCE if claim.deny else ALLOW_PRECEDENCE,
-        frozenset((claim.origin,)),
-    )
 
 
 def _base_row(

@@ -7,6 +7,7 @@ the state after forbid, and never stop what both allow.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,8 +17,10 @@ from cilia.model.labels import LabelSet
 from cilia.model.ports import NamedPorts
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys
 from cilia.model.rules import Policy, PolicyKey, Spec
+from cilia.policy.claim_table import ClaimTable, grants_of
 from cilia.policy.contents import Enforcement, Rulebook, content_of, used_ports
 from cilia.policy.delta import (
+    CLOSED,
     Assign,
     Assignment,
     ClassifyAddresses,
@@ -36,25 +39,19 @@ from cilia.policy.delta import (
     rows_of,
 )
 from cilia.policy.hints import Hints
-from cilia.policy.numbers import Content, PolicyNumber
+from cilia.policy.numbers import Content, PolicyNumber, TemplateTable
 from cilia.policy.peers import Peer, PeerTable
 from cilia.policy.prefix_table import Worlds
 from cilia.policy.provenance import Provenance, ProvenanceRule
 from cilia.policy.registry import ContentKey, NumberTable
-from cilia.policy.resolution import (
-    CidrGroup,
-    Claim,
-    PolicyService,
-    Selector,
-    World,
-    claims_of,
-    uses_world,
-)
+from cilia.policy.resolution import CidrGroup, PolicyService, Selector, claims_of
 from cilia.policy.selector_use import SelectorUse
 from cilia.policy.subjects import SubjectTable
 from cilia.policy.takeover import Held, take_over
 
 INIT_LABEL = "reserved:init"
+Subject = tuple[int, NamedPorts]
+"""What decides which rows an endpoint gets: its identity and its ports."""
 _NO_KEYS: PrefixKeys = np.zeros(0, dtype=PREFIX_KEY)
 
 
@@ -75,6 +72,7 @@ class PolicyEngine:
         revision: Counts commits; rows and endpoints carry it as their generation.
         provenance: The rules behind each provenance number.
         peers: Identities, prefixes and classes.
+        templates: Rows that policy numbers share.
         subjects: Policies, and which endpoint identities they select.
         endpoints: This node's endpoints, by id.
         assigned: What each endpoint was last assigned.
@@ -93,16 +91,14 @@ class PolicyEngine:
         self.provenance = Provenance(hints.next_provenance)
         self.peers = PeerTable(classes, hints.next_class, hints.secret, worlds)
         self.subjects = SubjectTable()
-        self.numbers = NumberTable(hints.next_policy)
+        self.templates = TemplateTable(self.provenance)
+        self.numbers = NumberTable(hints.next_policy, self.templates)
         self.endpoints: dict[int, Endpoint] = {}
         self.assigned: dict[int, Assignment] = {}
         self.applied: dict[PolicyKey, int] = {}
         self._enforcement = enforcement
-        self._world = World()
-        self._world_changed = False
-        self._claims: dict[int, tuple[Claim, ...]] = {}
-        self._version: dict[int, int] = {}
-        self._in_use: Counter[Selector] = Counter()
+        self._claims = ClaimTable()
+        self._chosen: dict[Subject, int] = {}
         self._named_ports: Counter[tuple[str, int, int]] = Counter()
         self._pending: set[PolicyKey] = set()
         self._judge_again = False
@@ -168,14 +164,14 @@ class PolicyEngine:
     def set_cidr_groups(self, groups: Iterable[CidrGroup]) -> None:
         """Says which CiliumCIDRGroups there are."""
         named = {group.name: group for group in groups}
-        if named != self._world.groups:
-            self._change_world(msgspec.structs.replace(self._world, groups=named))
+        if named != self._claims.world.groups:
+            self._change_world(groups=named)
 
     def set_services(self, services: Iterable[PolicyService]) -> None:
         """Says which services there are, with their backends."""
         named = {(service.namespace, service.name): service for service in services}
-        if named != self._world.services:
-            self._change_world(msgspec.structs.replace(self._world, services=named))
+        if named != self._claims.world.services:
+            self._change_world(services=named)
 
     def judge_again(self) -> None:
         """Has every connection judged again, because an address changed its identity."""
@@ -186,7 +182,7 @@ class PolicyEngine:
         self.revision += 1
         classes = self.peers.classes
         self._select_subjects()
-        self.peers.refine([s for s, users in self._in_use.items() if users > 0])
+        self.peers.refine(self._claims.fresh())
         created, classes.created = classes.created, set()
         self._judge_again |= self.peers.addresses_move()
         rows = [self.numbers.add_classes(created, classes, self.revision)]
@@ -253,30 +249,33 @@ class PolicyEngine:
         """
         numbers = sorted(self.subjects.selected[endpoint.identity])
         specs = tuple(instead.get(n) or self.subjects.specs[n] for n in numbers)
-        claims = tuple(
-            claim
-            for number in numbers
-            for claim in (
-                claims_of(instead[number], self._world)
-                if number in instead
-                else self._claims[number]
+        other = {n: claims_of(spec, self._claims.world) for n, spec in instead.items()}
+        ports = used_ports(
+            (claim for n in numbers for claim in (other[n] if n in other else self._claims.of(n))),
+            endpoint.ports,
+        )
+        grants = tuple(
+            grant
+            for n in numbers
+            for grant in (
+                grants_of(other[n], ports, self.peers)
+                if n in other
+                else self._claims.grants(n, ports, self.peers)
             )
         )
-        ports = used_ports(claims, endpoint.ports)
-        is_init = INIT_LABEL in self.peers.peers[endpoint.identity].labels
-        return Rulebook(specs, claims, ports, Enforcement.ALWAYS if is_init else self._enforcement)
+        return Rulebook(specs, grants, self._enforcement_of(endpoint))
 
     def selectors(self) -> list[SelectorUse]:
         """The selectors in use, with what they select and whose they are."""
         policies: dict[Selector, set[PolicyKey]] = {}
-        for number, claims in self._claims.items():
-            for selector in {one for claim in claims for one in claim.needs}:
+        for number in self._claims.numbers():
+            for selector in {one for claim in self._claims.of(number) for one in claim.needs}:
                 policies.setdefault(selector, set()).add(self.subjects.specs[number].policy)
         return [
             SelectorUse(
                 str(one),
                 tuple(sorted(policies.get(one, ()))),
-                self._in_use[one],
+                self._claims.users[one],
                 tuple(self.peers.selected(one)),
             )
             for one in self.peers.selectors()
@@ -286,9 +285,8 @@ class PolicyEngine:
         """The rules behind a provenance number."""
         return self.provenance.rules(provenance)
 
-    def _change_world(self, world: World) -> None:
-        self._world = world
-        self._world_changed = True
+    def _change_world(self, **parts: Mapping[Any, Any]) -> None:
+        self._claims.set_world(msgspec.structs.replace(self._claims.world, **parts))
 
     def _count_ports(self, before: NamedPorts, now: NamedPorts) -> None:
         if before == now:
@@ -299,75 +297,61 @@ class PolicyEngine:
         for (name, protocol, port), holders in self._named_ports.items():
             if holders > 0:
                 named.setdefault(name, set()).add((protocol, port))
-        if named != self._world.named_ports:
-            self._change_world(msgspec.structs.replace(self._world, named_ports=named))
+        if named != self._claims.world.named_ports:
+            self._change_world(named_ports=named)
 
     def _select_subjects(self) -> None:
         """Finds who is selected by what, and which selectors that brings into use."""
         peers = self.peers.peers
         identities = {endpoint.identity for endpoint in self.endpoints.values()}
         self.subjects.set_identities({i: peers[i].labels for i in identities if i in peers})
-        active = self.subjects.users.keys()
-        for number in self._claims.keys() - active:
-            self._use(self._claims.pop(number), -1)
-            del self._version[number]
-        for number in active - self._claims.keys():
-            self._claims[number] = claims_of(self.subjects.specs[number], self._world)
-            self._version[number] = 0
-            self._use(self._claims[number], 1)
-        if self._world_changed:
-            self._world_changed = False
-            self._resolve_again()
-
-    def _resolve_again(self) -> None:
-        for number, before in list(self._claims.items()):
-            if uses_world(self.subjects.specs[number]):
-                now = claims_of(self.subjects.specs[number], self._world)
-                if now != before:
-                    self._claims[number] = now
-                    self._version[number] = self.revision
-                    self._use(now, 1)
-                    self._use(before, -1)
-
-    def _use(self, claims: Iterable[Claim], change: int) -> None:
-        for claim in claims:
-            for selector in claim.needs:
-                self._in_use[selector] += change
+        changed = self._claims.follow(
+            self.subjects.specs, self.subjects.users.keys(), self.revision
+        )
+        touched, self.subjects.touched = self.subjects.touched, set()
+        if changed:
+            self._chosen.clear()
+        elif touched:
+            self._chosen = {s: n for s, n in self._chosen.items() if s[0] not in touched}
 
     def _assignments(self) -> tuple[dict[int, Assignment], list[Rows]]:
         """Each endpoint that changes and its assignment; and the rows of new numbers."""
         rows: list[Rows] = []
-        chosen: dict[int, Assignment] = {}
-        known: dict[tuple[int, NamedPorts], tuple[int, tuple[bool, bool]]] = {}
+        switched: dict[int, Assignment] = {}
         for endpoint_id, endpoint in self.endpoints.items():
             if endpoint.identity not in self.subjects.selected:
                 continue
             subject = (endpoint.identity, endpoint.ports)
-            if subject not in known:
+            policy = self.numbers.numbers.get(self._chosen.get(subject, CLOSED))
+            if policy is None:
                 policy, is_new = self._number_of(endpoint)
+                self._chosen[subject] = policy.number
                 if is_new:
                     policy.fill(self.peers.classes)
                     rows.append(policy.rows(self.revision))
-                known[subject] = policy.number, policy.enforced
-            number, (ingress, egress) = known[subject]
-            now = Assignment(number, self.revision, ingress, egress, endpoint.audit)
+            now = Assignment(policy.number, self.revision, *policy.enforced, audit=endpoint.audit)
             before = self.assigned.get(endpoint_id)
             same = before and msgspec.structs.replace(before, generation=self.revision) == now
             if not same or self._judge_again:
-                chosen[endpoint_id] = self.assigned[endpoint_id] = now
+                switched[endpoint_id] = self.assigned[endpoint_id] = now
         self._judge_again = False
-        return chosen, rows
+        return switched, rows
 
     def _number_of(self, endpoint: Endpoint) -> tuple[PolicyNumber, bool]:
         specs = sorted(self.subjects.selected[endpoint.identity])
-        book = self.rulebook(endpoint, {})
-        versions = tuple((number, self._version[number]) for number in specs)
-        key: ContentKey = (versions, book.ports, book.enforcement)
+        claims = (claim for number in specs for claim in self._claims.of(number))
+        versions = tuple(self._claims.version(number) for number in specs)
+        ports = used_ports(claims, endpoint.ports)
+        key: ContentKey = (versions, ports, self._enforcement_of(endpoint))
 
         def make() -> Content:
-            return content_of(book, self.peers, self.provenance)
+            return content_of(self.rulebook(endpoint, {}), self.provenance)
 
-        return self.numbers.find(key, make, self.provenance)
+        return self.numbers.find(key, make)
+
+    def _enforcement_of(self, endpoint: Endpoint) -> Enforcement:
+        is_init = INIT_LABEL in self.peers.peers[endpoint.identity].labels
+        return Enforcement.ALWAYS if is_init else self._enforcement
 
     def _move_peers(self) -> list[Step]:
         written, removed = self.peers.prefixes.changes(self.peers.classes.class_of)
@@ -380,15 +364,16 @@ class PolicyEngine:
         classes = self.peers.classes
         used = {assignment.policy for assignment in self.assigned.values()}
         dead = [self.numbers.retire(used, self.revision)]
-        stale = [selector for selector, users in self._in_use.items() if users <= 0]
-        for selector in stale:
-            del self._in_use[selector]
-        gone = self.peers.coarsen(stale)
+        gone = self.peers.coarsen(self._claims.take_stale())
         created, classes.created = classes.created, set()
         late = self.numbers.add_classes(created, classes, self.revision)
         moved = self._move_peers()
         dropped, classes.dropped = classes.dropped, set()
         dead.append(self.numbers.drop_classes(dropped))
+        if self.provenance.is_crowded:
+            used = set(np.unique(self.numbers.rows(self.revision)["provenance"]).tolist())
+            self.provenance.forget(used)
+            self.templates.clear()
         return [
             WriteRows(late),
             *moved,

@@ -16,6 +16,8 @@ from cilia.policy.verdicts import Grant, merged_rows, spread
 
 _NO_ROWS = np.zeros(0, dtype=ROW)
 ANY_CLASS = 0
+_MADE = 16384
+"""Templates that are kept beyond the numbers that use them."""
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -28,19 +30,42 @@ class Content(msgspec.Struct, frozen=True):
     """For each Direction."""
 
 
+class TemplateTable:
+    """Grants -> the rows they come to, so that numbers that share grants share the work."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        self._provenance = provenance
+        self._made: dict[tuple[int, ...], tuple[tuple[Grant, ...], Rows]] = {}
+
+    def of(self, grants: tuple[Grant, ...]) -> Rows:
+        """The rows of a class to which exactly these grants apply; not to be written to."""
+        # By identity: a spec keeps its grants, and looking into them takes as long as the rows.
+        key = tuple(map(id, grants))
+        found = self._made.get(key)
+        if found is None:
+            if len(self._made) >= _MADE:
+                self._made.clear()
+            # Held beside its rows, a grant's id stays its own.
+            found = self._made[key] = grants, merged_rows(grants, self._provenance)
+        return found[1]
+
+    def clear(self) -> None:
+        """Forgets all: provenances that rows here carry may be gone."""
+        self._made.clear()
+
+
 class PolicyNumber:
     """The rows of one number: a template for each class that any grant speaks of."""
 
-    def __init__(self, number: int, content: Content, provenance: Provenance) -> None:
+    def __init__(self, number: int, content: Content, templates: TemplateTable) -> None:
         self.number = number
         self.enforced = content.enforced
-        self._provenance = provenance
+        self._made = templates
         self._grants = content.grants
         self._by_need: dict[int, list[int]] = {}
         for place, grant in enumerate(content.grants):
             if grant.needs:
                 self._by_need.setdefault(grant.needs[0], []).append(place)
-        self._made: dict[tuple[int, ...], Rows] = {}
         self._templates: dict[int, Rows] = {ANY_CLASS: self._any_rows(content.base)}
 
     def fill(self, classes: ClassTable) -> None:
@@ -73,18 +98,13 @@ class PolicyNumber:
         return spread(templates, self.number, generation)
 
     def _choose(self, number: int, places: list[int], selectors: set[int]) -> None:
-        chosen = tuple(sorted(p for p in places if selectors.issuperset(self._grants[p].needs)))
-        if not chosen:
-            return
-        made = self._made.get(chosen)
-        if made is None:
-            made = merged_rows([self._grants[p] for p in chosen], self._provenance)
-            self._made[chosen] = made
-        self._templates[number] = made
+        chosen = [p for p in places if selectors.issuperset(self._grants[p].needs)]
+        if chosen:
+            self._templates[number] = self._made.of(tuple(self._grants[p] for p in sorted(chosen)))
 
     def _any_rows(self, base: Rows) -> Rows:
         """Rows of grants to anyone, and the base rows that none of them replaces."""
-        rows = merged_rows([g for g in self._grants if not g.needs], self._provenance)
+        rows = self._made.of(tuple(g for g in self._grants if not g.needs))
         replaced = {(int(row["direction"]), int(row["prefixlen"])) for row in rows}
         kept = [
             row for row in base if (int(row["direction"]), int(row["prefixlen"])) not in replaced

@@ -8,7 +8,8 @@ import msgspec
 from cilia.model.rules import Direction, PolicyKey
 
 NO_PROVENANCE = 0
-REMEMBERED = 65536
+REMEMBERED = 1 << 18
+"""Rules in sets that no row uses any more and that are remembered all the same."""
 
 
 class ProvenanceRule(msgspec.Struct, frozen=True, order=True):
@@ -36,6 +37,8 @@ class Provenance:
         self._next = first
         self._numbers: dict[tuple[ProvenanceRule, ...], int] = {}
         self._rules: OrderedDict[int, tuple[ProvenanceRule, ...]] = OrderedDict()
+        self._size = 0
+        self._limit = 2 * REMEMBERED
 
     @property
     def next(self) -> int:
@@ -44,7 +47,7 @@ class Provenance:
 
     def number(self, rules: Iterable[ProvenanceRule]) -> int:
         """The number of a set of rules; NO_PROVENANCE for none."""
-        key = tuple(sorted(set(rules)))
+        key = tuple(sorted(dict.fromkeys(rules)))
         if not key:
             return NO_PROVENANCE
         found = self._numbers.get(key)
@@ -52,17 +55,36 @@ class Provenance:
             found, self._next = self._next, self._next + 1
             self._numbers[key] = found
             self._rules[found] = key
+            self._size += len(key)
         return found
 
     def rules(self, number: int) -> tuple[ProvenanceRule, ...]:
         """The rules behind a number; none for NO_PROVENANCE or one long gone."""
         return self._rules.get(number, ())
 
+    @property
+    def is_crowded(self) -> bool:
+        """True if much has come since the last `forget`: it is time for another."""
+        return self._size > self._limit
+
     def forget(self, live: set[int]) -> None:
-        """Forgets the oldest of those that no row uses, beyond REMEMBERED."""
-        dead = [number for number in self._rules if number not in live]
-        for number in dead[: max(0, len(dead) - REMEMBERED)]:
-            del self._numbers[self._rules.pop(number)]
+        """Forgets sets that no row uses, until those that are left have REMEMBERED rules.
+
+        Args:
+            live: The numbers that rows use. Of the others, those go first that no row used at
+                the last call either.
+        """
+        for number in live & self._rules.keys():
+            self._rules.move_to_end(number)
+        dead = [(number, key) for number, key in self._rules.items() if number not in live]
+        excess = sum(len(key) for _, key in dead) - REMEMBERED
+        for number, key in dead:
+            if excess <= 0:
+                break
+            del self._numbers[key], self._rules[number]
+            self._size -= len(key)
+            excess -= len(key)
+        self._limit = self._size + REMEMBERED
 
     def table(self) -> Mapping[int, tuple[ProvenanceRule, ...]]:
         """Every number and its rules."""

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from cilia.policy.classes import ClassTable
 from cilia.policy.delta import CLOSED, Rows, joined
-from cilia.policy.numbers import Content, PolicyNumber
-from cilia.policy.provenance import Provenance
+from cilia.policy.numbers import Content, PolicyNumber, TemplateTable
 
 ContentKey = tuple[object, ...]
 
@@ -13,26 +12,25 @@ ContentKey = tuple[object, ...]
 class NumberTable:
     """Content -> policy number, kept while an endpoint uses it."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, templates: TemplateTable) -> None:
         self.numbers: dict[int, PolicyNumber] = {}
         self._by_key: dict[ContentKey, int] = {}
         self._key: dict[int, ContentKey] = {}
         self._next = max(first, CLOSED + 1)
+        self._templates = templates
 
     @property
     def next(self) -> int:
         """The number that the next new content gets."""
         return self._next
 
-    def find(
-        self, key: ContentKey, make: Callable[[], Content], provenance: Provenance
-    ) -> tuple[PolicyNumber, bool]:
+    def find(self, key: ContentKey, make: Callable[[], Content]) -> tuple[PolicyNumber, bool]:
         """The number of a content, and whether it is new: then its rows are to be filled."""
         found = self._by_key.get(key)
         if found is not None:
             return self.numbers[found], False
         number, self._next = self._next, self._next + 1
-        made = PolicyNumber(number, make(), provenance)
+        made = PolicyNumber(number, make(), self._templates)
         self.numbers[number] = made
         self._by_key[key] = number
         self._key[number] = key

@@ -43,6 +43,7 @@ class Grant(msgspec.Struct, frozen=True):
     keys: tuple[RowKey, ...]
     precedence: int
     origins: frozenset[ProvenanceRule]
+    direction: Direction
 
 
 @lru_cache(maxsize=4096)

@@ -45,8 +45,8 @@ def supposed(
     for place, endpoints in enumerate(alike.values()):
         # Endpoints with one policy number have the same rules, so they have them afterwards.
         book = engine.rulebook(engine.endpoints[endpoints[0]], instead)
-        content = content_of(book, engine.peers, engine.provenance)
-        policy = PolicyNumber(_LAST_POLICY - place, content, engine.provenance)
+        content = content_of(book, engine.provenance)
+        policy = PolicyNumber(_LAST_POLICY - place, content, engine.templates)
         places = set().union(*(asked[endpoint] for endpoint in endpoints))
         for number in _classes(decider, places):
             policy.add_class(number, engine.peers.classes.selectors_of[number])
