@@ -33,8 +33,8 @@ SAME: dict[str, Callable[[Flow], bool]] = {
     "_flow.source.labels.exists(l, l.startsWith('k8s:org='))": lambda flow: any(
         label.startswith("k8s:org=") for label in flow.source.labels
     ),
-    "_flow.source.labels.all(l, !l.matches('^any:'))": lambda flow: not any(
-        label.startswith("any:") for label in flow.source.labels
+    "_flow.source.labels.all(l, !l.matches('^any:'))": lambda flow: (
+        not any(label.startswith("any:") for label in flow.source.labels)
     ),
     "_flow.source.pod_name in ['xwing', 'far'] && !(_flow.IP.source.contains(':'))": lambda flow: (
         flow.source.pod_name in ("xwing", "far") and ":" not in flow.IP.source

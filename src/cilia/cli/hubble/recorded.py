@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cilia.cli.errors import ClientError
 from cilia.cli.hubble.connection import flow_filters
-from cilia.cli.hubble.matching import matches
 from cilia.cli.hubble.selection import ALL
+from cilia.hubble.filters import InvalidFilterError, compile_message_filters
 from cilia.hubble.proto.flow.flow_pb2 import Flow
 from cilia.hubble.proto.observer.observer_pb2 import ExportEvent
 
@@ -36,15 +36,23 @@ def messages(file: str, kind: str, request: Json) -> Iterator[ExportEvent]:
         request: As an observer would get it.
 
     Raises:
-        ClientError: the file cannot be read, or a line of it is no event.
+        ClientError: the file cannot be read, a line of it is no event, or a filter cannot
+            be understood.
     """
-    allow, deny = flow_filters(request["allow"]), flow_filters(request["deny"])
+    try:
+        yield from _wanted(file, kind, request)
+    except InvalidFilterError as error:  # one that is too dear is found out late
+        raise ClientError(f"filter {error}") from None
+
+
+def _wanted(file: str, kind: str, request: Json) -> Iterator[ExportEvent]:
+    passes = compile_message_filters(flow_filters(request["allow"]), flow_filters(request["deny"]))
     events = (
         event
         for event in _events(file)
         if event.WhichOneof("response_types") in WANTED[kind]
         and _is_between(event, request.get("since"), request.get("until"))
-        and (not event.HasField("flow") or _passes(event.flow, allow, deny))
+        and (not event.HasField("flow") or passes(event.flow))
     )
     number = request.get("number", 0)
     if not number or number == ALL:
@@ -53,12 +61,6 @@ def messages(file: str, kind: str, request: Json) -> Iterator[ExportEvent]:
         yield from islice(events, number)
     else:
         yield from deque(events, maxlen=number)
-
-
-def _passes(flow: Flow, allow: list[Any], deny: list[Any]) -> bool:
-    return (not allow or any(matches(flow, one) for one in allow)) and not any(
-        matches(flow, one) for one in deny
-    )
 
 
 def _events(file: str) -> Iterator[ExportEvent]:

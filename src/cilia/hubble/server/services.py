@@ -60,8 +60,11 @@ class ObserverService(ObserverServicer):
         except InvalidFilterError as error:  # the stock server has no code of its own for it
             await context.abort(grpc.StatusCode.UNKNOWN, str(error))
         else:
-            async for response in stream.responses():
-                yield response
+            try:
+                async for response in stream.responses():
+                    yield response
+            except InvalidFilterError as error:  # an expression may prove too dear
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
 
     async def ServerStatus(
         self, request: observer_pb2.ServerStatusRequest, context: Context

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 from google.protobuf.json_format import MessageToJson
 
+from cilia.cli.errors import ClientError
 from cilia.cli.hubble.top import KEYS
 from cilia.cli.program import cilia
 from unit.cli.hubble.made_flows import CLOSED, WEB, answer, dropped, made
 
 FLOWS = [
-    made(time="2026-09-21T14:13:20Z", uuid="0"),
+    made(time="2026-09-21T14:13:20Z", uuid="0", node_labels=["zone=a"]),
     made(time="2026-09-21T14:13:21Z", uuid="1", node_name="east/node-b", is_reply=True),
     dropped(time="2026-09-21T14:13:22Z", uuid="2", ingress_denied_by=[CLOSED]),
     made(
@@ -25,7 +26,8 @@ FLOWS = [
         l4={"UDP": {"source_port": 53, "destination_port": 40000}},
         source={"identity": 2},
         source_names=["dns.example.org"],
-        destination=WEB | {"workloads": [{"name": "web", "kind": "Deployment"}]},
+        destination=WEB
+        | {"workloads": [{"name": "web", "kind": "Deployment"}], "labels": ["k8s:app=web"]},
         traffic_direction="INGRESS",
     ),
 ]
@@ -92,6 +94,10 @@ def uuids(lines: list[str]) -> str:
         (("--uuid", "0", "--uuid", "2"), "02"),
         (("--allowlist", '{"reply":[false]}'), "023"),
         (("--denylist", '{"reply":[false]}'), "1"),
+        (("--to-label", "app=web"), "3"),
+        (("--not", "--label", "app"), "012"),
+        (("--node-label", "zone=a"), "0"),
+        (("--cel-expression", "_flow.verdict == Verdict.DROPPED || has(_flow.l4.UDP)"), "23"),
         (("--protocol", "tcp", "--not", "--uuid", "1", "--last", "1"), "2"),
     ],
 )
@@ -120,9 +126,18 @@ def test_a_key_that_nobody_knows(shown: Shown) -> None:
         shown("--top", "2", "--by", "frob")
 
 
-def test_filters_a_file_cannot_answer_are_refused(shown: Shown) -> None:
-    with pytest.raises(Exception, match="no filter by source_label"):
-        shown("--from-label", "a=b")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--from-label", "a in b"), "filter source_label 'a in b'"),
+        (("--cel-expression", "_flow.nope"), "undefined field 'nope'"),
+    ],
+)
+def test_filters_that_make_no_sense_are_refused(
+    shown: Shown, words: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(ClientError, match=says):
+        shown(*words)
 
 
 def test_a_line_that_is_no_event(tmp_path: Path) -> None:
