@@ -85,6 +85,7 @@ static __always_inline int refuse(struct bpf_sock_addr *ctx, const struct servic
 			.subtype = reason,
 			.verdict = EVENT_DROPPED,
 			.cookie = bpf_get_socket_cookie(ctx),
+			.cgroup = bpf_get_current_cgroup_id(),
 			.line = __LINE__,
 			.file = FILE_SOCK,
 		};

@@ -61,6 +61,8 @@ __noinline int emit_event(struct __sk_buff *ctx, const struct packet *pkt, __u8 
 	emit_fill(record, ctx, pkt);
 	record->type = type;
 	record->subtype = subtype;
+	if (type == EVENT_POLICY_VERDICT)
+		record->reason = pkt->drop_reason;
 	ring_submit(ring, record);
 	return 0;
 }

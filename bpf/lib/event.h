@@ -91,7 +91,7 @@ struct event_record {
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 reason;	/* enum trace_reason */
+	__u8 reason;	/* enum trace_reason; of a verdict against a packet: enum drop_reason */
 	__u8 match;	/* enum event_match */
 	__u8 direction; /* of the policy that judged: enum policy_direction */
 	__u16 proxy_port;

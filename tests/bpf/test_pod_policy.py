@@ -162,6 +162,7 @@ def test_rows_decide(pod: Datapath, version: int, direction: str, case: Case) ->
     assert verdict_event["policy"] == judge.policy
     expected = "EVENT_DROPPED" if case.drop else "EVENT_FORWARDED"
     assert verdict_event["verdict"] == C[expected]
+    assert verdict_event["reason"] == (C[case.drop] if case.drop else 0)
     for drop in result.of_type("DROP"):
         assert drop["provenance"] == case.provenance
     assert len(pod.connections()) == (0 if case.drop else 1)

@@ -46,6 +46,7 @@ PLAIN: dict[str, View] = {
     "/v1/identity/endpoints": views.identity_endpoints_json,
     "/v1/ip": views.ips_json,
     "/v1/policy": views.policy_json,
+    "/v1/revisions": views.revisions_json,
     "/v1/service": views.services_json,
 }
 """What is one table, as it is."""

@@ -291,5 +291,16 @@ def node_json(node: Node, cluster: str, own: str) -> Json:
     }
 
 
+def revisions_json(parts: Parts) -> dict[str, int]:
+    """Returns the revision of each table that names come from: equal ones, equal rows."""
+    tables = parts.tables
+    return {
+        "endpoints": tables.endpoints.revision + tables.pods.revision,
+        "ipcache": tables.ipcache.revision + tables.remote_endpoints.revision,
+        "frontends": tables.frontends.revision,
+        "nodes": tables.nodes.revision,
+    }
+
+
 def _first(texts: Iterable[str], version: int) -> str:
     return next((text for text in texts if (":" in text) == (version == 6)), "")

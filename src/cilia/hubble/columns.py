@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cilia.hubble.events import DROP, POLICY_DENIED, POLICY_DENY, POLICY_VERDICT, TRACE
+from cilia.hubble.events import (
+    DROP,
+    POLICY_DENIED,
+    POLICY_DENY,
+    POLICY_VERDICT,
+    TRACE,
+    TRACE_SOCK,
+)
 
 Columns = dict[str, NDArray[Any]]
 
@@ -45,9 +52,11 @@ def derived_columns(records: NDArray[np.void]) -> Columns:
     """
     kind, subtype = records["type"], records["subtype"]
     drop, trace, judged = kind == DROP, kind == TRACE, kind == POLICY_VERDICT
-    verdict = np.where(judged, records["verdict"], np.where(drop, DROPPED, FORWARDED))
+    told = judged | (kind == TRACE_SOCK)
+    verdict = np.where(told, records["verdict"], np.where(drop, DROPPED, FORWARDED))
     denied = judged & (verdict == DROPPED)
-    by_rule = np.where(records["match"] == 0, POLICY_DENIED, POLICY_DENY)
+    by_match = np.where(records["match"] == 0, POLICY_DENIED, POLICY_DENY)
+    by_rule = np.where(records["reason"] == 0, by_match, records["reason"])
     reason = np.where(drop, subtype, np.where(denied, by_rule, 0))
     return {
         "flow_verdict": verdict.astype("u1"),
@@ -67,7 +76,7 @@ def halves_of(addresses: NDArray[Any]) -> NDArray[np.uint64]:
 def _ip(records: NDArray[np.void]) -> NDArray[np.uint8]:
     source, destination = halves_of(records["source"]), halves_of(records["destination"])
     used = (source | destination).any(axis=1)
-    v4 = (source[:, 0] == 0) & (source[:, 1].byteswap() >> np.uint64(32) == 0xFFFF)
+    v4 = (destination[:, 0] == 0) & (destination[:, 1].byteswap() >> np.uint64(32) == 0xFFFF)
     return np.where(used, np.where(v4, 1, 2), 0).astype("u1")
 
 
@@ -93,7 +102,6 @@ def _traffic(
     reply = records["reason"] == REASON_REPLY
     traced = (from_here & (records["subtype"] != TO_ENDPOINT)) ^ reply
     egress = np.where(trace, traced, np.where(by_policy, records["direction"] == 1, from_here))
-    unknown = (trace & (records["reason"] == REASON_UNKNOWN)) | (
-        drop & ~by_policy & ~from_here & ~to_here
-    )
+    unknown = (trace & (records["reason"] == REASON_UNKNOWN)) | (records["type"] == TRACE_SOCK)
+    unknown |= drop & ~by_policy & ~from_here & ~to_here
     return np.where(unknown, 0, np.where(egress, EGRESS, INGRESS)).astype("u1")

@@ -8,12 +8,27 @@ from typing import Any
 import numpy as np
 
 from cilia.hubble.ports import Names, PolicyRef
-from cilia.model.reasons import POLICY_MATCHES, TRACE_POINTS, TRACE_REASONS, drop_reason
+from cilia.model.reasons import (
+    POLICY_MATCHES,
+    SOCKET_POINTS,
+    TRACE_POINTS,
+    TRACE_REASONS,
+    drop_reason,
+)
 
 Json = dict[str, Any]
 
-DROP, TRACE, POLICY_VERDICT = 1, 4, 5
-TYPE_NAMES = {DROP: "drop", TRACE: "trace", POLICY_VERDICT: "policy-verdict"}
+DROP, TRACE, POLICY_VERDICT, TRACE_SOCK = 1, 4, 5, 7
+TYPE_NAMES = {
+    DROP: "drop",
+    TRACE: "trace",
+    POLICY_VERDICT: "policy-verdict",
+    TRACE_SOCK: "trace-sock",
+}
+SOCK_PRE_FORWARD, SOCK_POST_FORWARD, SOCK_PRE_REVERSE, SOCK_POST_REVERSE = 1, 2, 3, 4
+"""`enum sock_point` of bpf/lib/event.h."""
+SOCK_FILE = 3
+"""`FILE_SOCK` there: who writes about calls, not about packets."""
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 DIRECTIONS = ("ingress", "egress")
@@ -102,7 +117,7 @@ def event_of(record: np.void, names: Names, offset_ns: int) -> Json:
         event["action"] = ACTIONS.get(int(record["verdict"]), "unknown")
     if kind == DROP:
         event["reason_code"] = subtype
-    if kind != TRACE:
+    if kind not in (TRACE, TRACE_SOCK):
         event |= _decision(record, names)
     return event
 
@@ -159,6 +174,8 @@ def _subtype(kind: int, subtype: int) -> str:
         return drop_reason(subtype).text
     if kind == TRACE:
         return TRACE_POINTS.get(subtype, f"point {subtype}")
+    if kind == TRACE_SOCK:
+        return SOCKET_POINTS.get(subtype, f"point {subtype}")
     return DIRECTIONS[subtype & 1]
 
 

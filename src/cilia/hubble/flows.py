@@ -17,11 +17,13 @@ from cilia.hubble.events import (
     POLICY_DENY,
     POLICY_VERDICT,
     TRACE,
+    TRACE_SOCK,
     address_text,
 )
 from cilia.hubble.parties import SIDES, Party
 from cilia.hubble.ports import Names, PolicyRef
 from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.sockets import of_sockets
 from cilia.hubble.store import FlowStore, Rows
 from cilia.hubble.summary import summary
 from cilia.model.reasons import TRACE_POINT_PROTO, TRACE_REASON_PROTO
@@ -30,6 +32,8 @@ TO_PROXY = 1
 V4_MAPPED = bytes(10) + b"\xff\xff"
 NOWHERE = bytes(16)
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+CALLS = {6: "TCP", 17: "UDP"}
+"""Summaries of what sockets ask for."""
 POLICY_LABEL = "k8s:io.cilium.k8s.policy."
 
 
@@ -62,8 +66,9 @@ class FlowMaker:
             uuid=uuid_of(self._store.instance, number),
             emitter=self._emitter,
             verdict=int(rows["flow_verdict"][0]),  # type: ignore[arg-type]  # an enum's number
-            Type=flow_pb2.L3_L4,
+            Type=flow_pb2.SOCK if kind == TRACE_SOCK else flow_pb2.L3_L4,
             node_name=self._node,
+            node_labels=self._store.node_labels,
             event_type=flow_pb2.CiliumEventType(type=kind, sub_type=int(rows["sub_type"][0])),
             traffic_direction=int(rows["traffic"][0]),  # type: ignore[arg-type]  # an enum's number
         )
@@ -74,6 +79,8 @@ class FlowMaker:
         self._add_parties(made, rows)
         if kind == TRACE:
             self._add_trace(made, rows)
+        elif kind == TRACE_SOCK:
+            _add_socket(made, rows)
         else:
             self._add_decision(made, rows, kind)
         return made
@@ -81,8 +88,10 @@ class FlowMaker:
     def _add_packet(self, made: flow_pb2.Flow, rows: Rows) -> None:
         source, destination = bytes(rows["source"][0]), bytes(rows["destination"][0])
         if source != NOWHERE or destination != NOWHERE:
-            made.IP.source, made.IP.destination = address_text(source), address_text(destination)
-            v4 = source.startswith(V4_MAPPED)
+            made.IP.destination = address_text(destination)
+            v4 = destination.startswith(V4_MAPPED)
+            if source != NOWHERE or not of_sockets(rows)[0]:  # whose call it was may be unknown
+                made.IP.source = address_text(source)
             made.IP.ipVersion = flow_pb2.IPv4 if v4 else flow_pb2.IPv6
         protocol, flags, kind, code = (
             int(rows[name][0]) for name in ("protocol", "tcp_flags", "icmp_type", "icmp_code")
@@ -100,12 +109,19 @@ class FlowMaker:
             made.l4.ICMPv4.CopyFrom(flow_pb2.ICMPv4(type=kind, code=code))
         elif protocol == 58:
             made.l4.ICMPv6.CopyFrom(flow_pb2.ICMPv6(type=kind, code=code))
-        made.Summary = summary(protocol, flags, kind, code)
+        on_wire = made.Type != flow_pb2.SOCK
+        made.Summary = (
+            summary(protocol, flags, kind, code) if on_wire else CALLS.get(protocol, "Unknown")
+        )
 
     def _add_parties(self, made: flow_pb2.Flow, rows: Rows) -> None:
         parties = self._store.parties.rows
         made.source.CopyFrom(_endpoint(parties[int(rows["source_party"][0])]))
         made.destination.CopyFrom(_endpoint(parties[int(rows["destination_party"][0])]))
+        service = self._store.services.rows[int(rows["service"][0])]
+        if service.name:
+            made.destination_service.namespace = service.namespace
+            made.destination_service.name = service.name
 
     def _add_trace(self, made: flow_pb2.Flow, rows: Rows) -> None:
         point = int(rows["subtype"][0])
@@ -134,6 +150,12 @@ class FlowMaker:
             _add_policies(made, refs, "egress" if rows["direction"][0] == 1 else "ingress")
             if refs and all(ref.verdict == "default-deny" for ref in refs):
                 made.policy_match_type = 0  # the row matches all, but no rule did
+
+
+def _add_socket(made: flow_pb2.Flow, rows: Rows) -> None:
+    made.sock_xlate_point = int(rows["subtype"][0])  # type: ignore[assignment]  # an enum's number
+    made.socket_cookie = int(rows["cookie"][0])
+    made.cgroup_id = int(rows["cgroup"][0])
 
 
 def _add_policies(made: flow_pb2.Flow, refs: Sequence[PolicyRef], direction: str) -> None:

@@ -120,7 +120,10 @@ def _described(party: Party, names: Names) -> Party:
         pod = names.pod_at(party.address, party.identity)
     namespace, _, name = pod.rpartition("/")
     labels = _shown(names.labels(party.identity)) or party.labels
-    return msgspec.structs.replace(party, namespace=namespace, pod=name, labels=labels)
+    workloads = tuple(names.workloads(pod)) or party.workloads
+    return msgspec.structs.replace(
+        party, namespace=namespace, pod=name, labels=labels, workloads=workloads
+    )
 
 
 def _is_at(addresses: tuple[str, ...], address: str) -> bool:

@@ -43,6 +43,12 @@ class Names(Protocol):
     def pod_at(self, address: str, identity: int) -> str:
         """`namespace/name` of a pod anywhere; empty where none has both of these."""
 
+    def workloads(self, pod: str) -> Sequence[tuple[str, str]]:
+        """Name and kind of what a pod, `namespace/name`, belongs to."""
+
+    def service(self, address: str, port: int, protocol: int) -> str:
+        """`namespace/name` of the service with that frontend."""
+
     def labels(self, identity: int) -> Sequence[str]:
         """The labels behind an identity, sorted."""
 

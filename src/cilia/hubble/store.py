@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cilia.hubble.columns import DERIVED, derived_columns
 from cilia.hubble.parties import SIDES, Parties
+from cilia.hubble.services import Services
 
 CAPACITY = 1_000_000
 PIECE = 65_536
@@ -22,7 +23,7 @@ RECORDED = (
     "source", "destination", "source_port", "destination_port", "protocol", "type", "subtype",
     "source_identity", "destination_identity", "source_endpoint", "destination_endpoint",
     "provenance", "length", "ifindex", "cookie", "hash", "tcp_flags", "icmp_type", "icmp_code",
-    "reason", "match", "direction", "proxy_port", "line", "file",
+    "reason", "match", "direction", "proxy_port", "line", "file", "cgroup",
 )  # fmt: skip
 """Fields of `struct event_record` that are kept as they are."""
 
@@ -59,7 +60,7 @@ class Rows:
 class FlowStore:
     """The newest flows of one node.
 
-    Memory is taken as flows come, about 110 bytes each, and never beyond the capacity.
+    Memory is taken as flows come, about 120 bytes each, and never beyond the capacity.
 
     Args:
         layout: dtype of the records that `add` takes.
@@ -78,6 +79,9 @@ class FlowStore:
         """Names of the devices that were seen, as they were called then."""
         self._interface_name = interface_name
         self.parties = Parties()
+        self.services = Services()
+        self.node_labels: tuple[str, ...] = ()
+        """Of the node that saw all this, `key=value` each, as known now."""
         self.instance = secrets.token_bytes(8)
         """Tells the flows of this store from those of its predecessors."""
         self.total = 0
@@ -97,6 +101,7 @@ class FlowStore:
         self._news = asyncio.Event()
         kinds = {name: layout[name].newbyteorder("=") for name in RECORDED} | DERIVED
         kinds |= {f"{side}_party": np.dtype("u4") for side in SIDES} | {"time": np.dtype("i8")}
+        kinds["service"] = np.dtype("u4")
         self._columns = {name: np.empty(capacity, kind) for name, kind in kinds.items()}
 
     @property
@@ -121,6 +126,7 @@ class FlowStore:
         columns["time"] = records["time"].astype("i8") + offset_ns
         for side in SIDES:
             columns[f"{side}_party"] = self.parties.numbers(records, side)
+        columns["service"] = self.services.numbers(records)
         self._note_provenances(records)
         for index in set(np.unique(records["ifindex"]).tolist()) - self.interfaces.keys():
             self.interfaces[index] = self._interface_name(index)
@@ -141,7 +147,7 @@ class FlowStore:
 
     def take_fresh(self) -> NDArray[np.void]:
         """Records with parties or rules that were not seen before the last call."""
-        fresh = self.parties.take_fresh() + self._fresh
+        fresh = self.parties.take_fresh() + self.services.take_fresh() + self._fresh
         self._fresh = []
         return np.concatenate(fresh) if fresh else np.empty(0, "V1")
 

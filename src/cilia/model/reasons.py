@@ -203,6 +203,14 @@ TRACE_REASONS: dict[int, str] = {
 TRACE_REASON_PROTO: dict[int, int] = {0: 1, 1: 2, 2: 3, 3: 4, 5: 0}
 """Kernel trace reason -> flow.TraceReason."""
 
+SOCKET_POINTS: dict[int, str] = {
+    1: "pre-xlate-fwd",
+    2: "post-xlate-fwd",
+    3: "pre-xlate-rev",
+    4: "post-xlate-rev",
+}
+"""Where a socket's call was seen, in monitor's words: flow.SocketTranslationPoint."""
+
 POLICY_MATCHES: dict[int, str] = {
     0: "none",
     1: "L3-Only",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +26,14 @@ STRANGERS = 256
 class LearningNames(Names, Protocol):
     """Look-ups from memory that can be told to learn."""
 
+    node_labels: tuple[str, ...]
+    """Of this node, `key=value` each."""
+
     async def learn(self, records: NDArray[np.void]) -> None:
         """Asks for every number in `records` that is not known yet."""
+
+    async def refresh(self) -> bool:
+        """Learns anew what has changed; whether anything has."""
 
 
 class Joiner:
@@ -46,6 +53,7 @@ class Joiner:
         self._strangers: NDArray[np.void] | None = None
         self._wake = asyncio.Event()
         self._is_asking = False
+        self._refresh_at = 0.0
 
     def notice(self) -> None:
         """Flows have come in."""
@@ -60,10 +68,25 @@ class Joiner:
         """Asks until cancelled."""
         ready.set()
         while True:
+            if time.monotonic() >= self._refresh_at:
+                await self._refresh()
             if await pause(self._wake, AGAIN_S):
                 await self._ask(np.concatenate(self._fresh))
             elif self._strangers is not None:
                 await self._ask(self._strangers)
+
+    async def _refresh(self) -> None:
+        """What is already named may be somebody else's by now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIMIT_S):
+                if await self._names.refresh():
+                    self._join()
+        self._refresh_at = time.monotonic() + AGAIN_S
+
+    def _join(self) -> None:
+        self._store.parties.join(self._names)
+        self._store.services.join(self._names)
+        self._store.node_labels = self._names.node_labels
 
     async def _ask(self, records: NDArray[np.void]) -> None:
         self._wake.clear()
@@ -72,7 +95,7 @@ class Joiner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LIMIT_S):
                 await self._names.learn(records)
-        self._store.parties.join(self._names)
+        self._join()
         self._is_asking = False
         self._store.show(total if self._fresh else self._store.total)
         self._strangers = self._nameless(records)

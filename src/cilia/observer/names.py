@@ -4,20 +4,24 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cilia.hubble.events import address_text
 from cilia.hubble.ports import EndpointName, PolicyRef
+from cilia.hubble.sockets import is_backend, of_sockets
 from cilia.wire.http10 import decode_answer, encode_request
 
 log = logging.getLogger(__name__)
 
 Json = Any
+Key = TypeVar("Key", bound=Hashable)
+FrontendKey = tuple[str, int, int]
+"""Address, port, number of the protocol."""
 
 RETRY_S = 1.0
 """How long a number that the agent does not know is not asked for again."""
@@ -28,6 +32,7 @@ CLUSTER = (256, 65535)
 """Identities that pods have."""
 SIDES = ("source", "destination")
 TIMEOUT_S = 2.0
+PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
 async def fetch(path: Path, target: str) -> Json | None:
@@ -59,7 +64,12 @@ class AgentNames:
         self._labels: dict[int, tuple[str, ...]] = {}
         self._policies: dict[int, tuple[PolicyRef, ...]] = {0: ()}
         self._pods: dict[str, tuple[str, int]] = {}
-        self._asked: dict[tuple[str, int | str], float] = {}
+        self._workloads: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._services: dict[FrontendKey, str] = {}
+        self._revisions: Json = {}
+        self._asked: dict[tuple[str, Hashable], float] = {}
+        self.node_labels: tuple[str, ...] = ()
+        """Of this node, `key=value` each, sorted."""
 
     def endpoint(self, number: int) -> EndpointName | None:
         """The endpoint of this node with that number."""
@@ -69,6 +79,14 @@ class AgentNames:
         """`namespace/name` of a pod anywhere; empty where none has both of these."""
         pod, known = self._pods.get(address, ("", 0))
         return pod if known == identity else ""
+
+    def workloads(self, pod: str) -> Sequence[tuple[str, str]]:
+        """Name and kind of what a pod, `namespace/name`, belongs to."""
+        return self._workloads.get(pod, ())
+
+    def service(self, address: str, port: int, protocol: int) -> str:
+        """`namespace/name` of the service with that frontend."""
+        return self._services.get((address, port, protocol), "")
 
     def labels(self, identity: int) -> Sequence[str]:
         """The labels behind an identity, sorted."""
@@ -87,6 +105,8 @@ class AgentNames:
             await self._learn_endpoints()
         if self._due("pod", self._strange_pods(records), now):
             await self._learn_pods()
+        if self._due("service", self._strange_services(records), now):
+            await self._learn_services()
         if self._due("identity", identities - self._labels.keys(), now):
             await self._learn_identities()
         fresh = self._due("provenance", provenances - self._policies.keys(), now)
@@ -94,9 +114,30 @@ class AgentNames:
         for number in provenances & (fresh | again):
             await self._learn_provenance(number)
 
+    async def refresh(self) -> bool:
+        """Learns anew what the agent says has changed; whether anything has.
+
+        A name may pass to another without a number that is new: a pod elsewhere with the
+        address and the labels of its predecessor, or a service with another's address.
+        """
+        told = await fetch(self._socket, "/v1/revisions")
+        if told is None or told == self._revisions:
+            return False
+        learners = {
+            "endpoints": self._learn_endpoints,
+            "ipcache": self._learn_pods,
+            "frontends": self._learn_services,
+            "nodes": self._learn_node,
+        }
+        for table, learn in learners.items():
+            if told.get(table) != self._revisions.get(table):
+                await learn()
+        self._revisions = told
+        return True
+
     def _due(
-        self, kind: str, keys: Iterable[int | str], now: float, after_s: float | None = None
-    ) -> set[int | str]:
+        self, kind: str, keys: Iterable[Key], now: float, after_s: float | None = None
+    ) -> set[Key]:
         """Those of `keys` that were not asked for lately; they count as asked for now."""
         wait_s = self._retry_s if after_s is None else after_s
         due = {key for key in keys if now - self._asked.get((kind, key), -wait_s) >= wait_s}
@@ -123,12 +164,47 @@ class AgentNames:
                     found.add(address)
         return found
 
+    def _strange_services(self, records: NDArray[np.void]) -> set[FrontendKey]:
+        """Frontends that sockets asked for, and whose service is not known."""
+        rows = records[of_sockets(records)]
+        rows = rows[~is_backend(rows)]
+        found = {
+            (address_text(bytes(row["destination"])), int(row["destination_port"]),
+             int(row["protocol"]))
+            for row in rows
+        }  # fmt: skip
+        return found - self._services.keys()
+
+    async def _learn_node(self) -> None:
+        answer = await fetch(self._socket, "/v1/cluster/nodes") or {}
+        for node in answer.get("nodes-added") or ():
+            if node["name"] == answer.get("self"):
+                labels = node.get("labels") or {}
+                self.node_labels = tuple(sorted(f"{key}={labels[key]}" for key in labels))
+
+    async def _learn_services(self) -> None:
+        answer = await fetch(self._socket, "/v1/service")
+        if answer is None:
+            return
+        found = {}
+        for entry in answer:
+            front, flags = entry["spec"]["frontend-address"], entry["spec"]["flags"]
+            key = (front["ip"], front["port"], PROTOCOLS.get(front["protocol"].upper(), 0))
+            found[key] = f"{flags.get('namespace', '')}/{flags.get('name', '')}"
+        self._services = found
+
+    def _note_workload(self, pod: str, text: str) -> None:
+        kind, _, name = text.partition("/")
+        if pod and name:
+            self._workloads[pod] = ((name, kind),)
+
     async def _learn_endpoints(self) -> None:
         for entry in await fetch(self._socket, "/v1/endpoint") or []:
             who = entry["status"].get("external-identifiers") or {}
             families = entry["status"].get("networking", {}).get("addressing") or []
             addresses = tuple(address for family in families for address in family.values())
             self._endpoints[entry["id"]] = EndpointName(who.get("pod-name", ""), addresses)
+            self._note_workload(who.get("pod-name", ""), entry["status"].get("workload", ""))
 
     async def _learn_pods(self) -> None:
         answer = await fetch(self._socket, "/v1/ip")
@@ -140,6 +216,7 @@ class AgentNames:
             if meta.get("name"):
                 pod = "/".join(filter(None, (meta.get("namespace", ""), meta["name"])))
                 found[entry["cidr"].partition("/")[0]] = (pod, entry["identity"])
+                self._note_workload(pod, meta.get("workload", ""))
         self._pods = found
 
     async def _learn_identities(self) -> None:

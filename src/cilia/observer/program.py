@@ -29,6 +29,7 @@ from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
 from cilia.observer.account import EventAccount
 from cilia.observer.joiner import Joiner
+from cilia.observer.metrics import metrics_services
 from cilia.observer.names import AgentNames
 from cilia.observer.network import network_services, own_peer
 from cilia.observer.reader import Reader
@@ -93,10 +94,10 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     sizes = [ring.size for ring in rings.rings.values()]
     monitor = Monitor({"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]})
     store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
-    joiner = Joiner(store, names)
+    joiner, callers = Joiner(store, names), Callers()
 
     def keep(records: NDArray[np.void]) -> None:
-        store.add(records, wall_clock_offset_ns())
+        store.add(callers.complete(records), wall_clock_offset_ns())
 
     async def publish(records: NDArray[np.void]) -> None:
         joiner.notice()
@@ -138,9 +139,10 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     api = HubbleApi(store, names, node, __version__, own_peer(settings, site.hubble_socket))
     hubble = HubbleSocket(site.hubble_socket, api.server)
     beyond = network_services(settings, site.agent_socket, api)
+    counting = metrics_services(settings, store, names, node, site.agent_socket)
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
-        await serve((joiner,), (reader, *sockets), beyond)
+        await serve((joiner,), (reader, *sockets), (*beyond, *counting))
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()

@@ -42,6 +42,12 @@ class KnownNames:
     def pod_at(self, address: str, identity: int) -> str:
         return "empire/far" if (address, identity) == ("10.0.1.99", 301) else ""
 
+    def workloads(self, pod: str) -> Sequence[tuple[str, str]]:
+        return [("deathstar", "Deployment")] if pod == "default/deathstar-1" else []
+
+    def service(self, address: str, port: int, protocol: int) -> str:
+        return "default/deathstar" if (address, port, protocol) == ("10.96.0.7", 80, 6) else ""
+
     def labels(self, identity: int) -> Sequence[str]:
         return {
             2: ["reserved:world"],

@@ -73,8 +73,8 @@ def test_a_verdict_names_the_rule_that_allowed() -> None:
 
 
 def test_an_explicit_deny_is_told_from_no_rule() -> None:
-    denied = flow_of(type=5, verdict=2, match=1, provenance=6)
-    closed = flow_of(type=5, verdict=2, match=0, provenance=7)
+    denied = flow_of(type=5, verdict=2, match=1, reason=181, provenance=6)
+    closed = flow_of(type=5, verdict=2, match=4, reason=133, provenance=7)
     assert denied.drop_reason_desc == flow_pb2.POLICY_DENY
     assert closed.drop_reason_desc == flow_pb2.POLICY_DENIED
     assert len(denied.ingress_denied_by) == 1

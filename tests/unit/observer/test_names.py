@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cilia
+from cilia.hubble.store import FlowStore
 from cilia.kernel.btf import Btf
 from cilia.observer import names as names_module
 from cilia.observer.names import AgentNames
@@ -69,3 +70,63 @@ def test_a_pod_of_another_node_has_its_name(answers: dict[str, Any]) -> None:
 
     assert names.pod_at("10.0.2.9", 301) == "default/far"
     assert names.pod_at("10.0.2.9", 302) == ""
+
+
+def test_a_pod_elsewhere_passes_its_address_on(answers: dict[str, Any]) -> None:
+    names = AgentNames(Path("agent.sock"), retry_s=0.0)
+    far = record(source_identity=301, source=V4 + bytes([10, 0, 2, 9]))
+    store = FlowStore(RECORD, 8)
+    for revision, pod in enumerate(("web-abc", "web-xyz")):
+        metadata = {"namespace": "default", "name": pod, "workload": "Deployment/web"}
+        answers["/v1/ip"] = [{"cidr": "10.0.2.9/32", "identity": 301, "metadata": metadata}]
+        answers["/v1/revisions"] = {"ipcache": revision}
+        store.add(far, 0)
+        assert asyncio.run(names.refresh())
+        store.parties.join(names)
+        store.add(far, 0)
+    assert not asyncio.run(names.refresh()), "nothing has changed"
+    seen = [
+        store.parties.rows[store.row(number)["source_party"][0]].pod
+        for number in range(store.total)
+    ]
+    assert seen == ["web-abc", "web-abc", "web-abc", "web-xyz"], "old flows keep the old name"
+    assert names.workloads("default/web-xyz") == (("web", "Deployment"),)
+
+
+def test_a_deleted_pod_keeps_its_name(answers: dict[str, Any]) -> None:
+    names = AgentNames(Path("agent.sock"), retry_s=0.0)
+    answers["/v1/endpoint"] = [endpoint("default/gone", "10.0.1.5")]
+    answers["/v1/revisions"] = {"endpoints": 1}
+    store = FlowStore(RECORD, 8)
+    store.add(local(5), 0)
+    asyncio.run(names.refresh())
+    store.parties.join(names)
+
+    answers["/v1/endpoint"] = []
+    answers["/v1/revisions"] = {"endpoints": 2}
+    assert asyncio.run(names.refresh())
+    store.parties.join(names)
+
+    assert store.parties.rows[store.row(0)["source_party"][0]].pod == "gone"
+
+
+def test_services_and_labels_of_the_node_are_learned(answers: dict[str, Any]) -> None:
+    names = AgentNames(Path("agent.sock"), retry_s=0.0)
+    front = {"ip": "10.96.0.7", "port": 80, "protocol": "TCP"}
+    flags = {"namespace": "default", "name": "deathstar"}
+    answers["/v1/service"] = [{"spec": {"frontend-address": front, "flags": flags}}]
+    answers["/v1/cluster/nodes"] = {
+        "self": "default/a",
+        "nodes-added": [
+            {"name": "default/b", "labels": {"zone": "b"}},
+            {"name": "default/a", "labels": {"zone": "a", "arch": "x"}},
+        ],
+    }
+    called = record(type=7, subtype=1, destination_port=80, protocol=6,
+                    destination=V4 + bytes([10, 96, 0, 7]))  # fmt: skip
+    asyncio.run(names.learn(called))
+    assert names.service("10.96.0.7", 80, 6) == "default/deathstar"
+    assert names.service("10.96.0.7", 80, 17) == ""
+    answers["/v1/revisions"] = {"nodes": 1}
+    asyncio.run(names.refresh())
+    assert names.node_labels == ("arch=x", "zone=a")

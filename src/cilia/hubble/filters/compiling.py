@@ -9,6 +9,7 @@ from cilia.hubble.filters import packet, party
 from cilia.hubble.filters.cel import STRIDE, cel_test
 from cilia.hubble.filters.layer7 import HTTP_FIELDS, check_layer7
 from cilia.hubble.filters.patterns import node_matches
+from cilia.hubble.filters.service import service
 from cilia.hubble.filters.terms import (
     FlowTest,
     Mask,
@@ -35,7 +36,7 @@ def _of_side(side: str) -> dict[str, Compiler]:
         f"{side}_port": lambda values, scene: packet.port(side, values),
         f"{side}_identity": lambda values, scene: among(f"{side}_identity", values),
         f"{side}_pod": lambda values, scene: party.pod(side, values, scene),
-        f"{side}_service": lambda values, scene: party.service(side, values),
+        f"{side}_service": lambda values, scene: service(side, values, scene),
         f"{side}_fqdn": lambda values, scene: party.fqdn(side, values),
         f"{side}_label": lambda values, scene: party.label(side, values, scene),
         f"{side}_workload": lambda values, scene: party.workload(side, values, scene),

@@ -20,6 +20,7 @@ from cilia.hubble.filters.terms import (
 )  # fmt: skip
 from cilia.hubble.flows import FLAG_NAMES, number_of
 from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.sockets import of_sockets
 from cilia.hubble.store import Rows
 
 PROTOCOLS = {
@@ -56,11 +57,14 @@ def _prefix(side: str, value: str) -> Test:
     bits = (1 << 128) - (1 << 128 - length)
     mask, wanted = _raw(bits), _raw(first & bits)
     spares_v4 = not v4 and V4_LOW & bits == first & bits  # ::/0 holds no address of IPv4
+    spares_nobody = first & bits == 0  # nor that of a caller who is not known
 
     def test(rows: Rows) -> Mask:
         halves = halves_of(rows[side])
         found: Mask = (halves[:, 0] & mask[0]) == wanted[0]
         found &= (halves[:, 1] & mask[1]) == wanted[1]
+        if spares_nobody:
+            found &= halves.any(axis=1) | ~of_sockets(rows)
         return found & ~_is_v4(halves) if spares_v4 else found
 
     return test

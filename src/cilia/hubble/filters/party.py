@@ -34,13 +34,6 @@ def split_name(field: str, value: str) -> tuple[str, str]:
     return (namespace, prefix) if slash else ("default", value)
 
 
-def service(side: str, values: Sequence[str]) -> Test:
-    """`[namespace/]prefix` of a service's name; flows carry no service yet."""
-    for value in values:
-        split_name(f"{side}_service", value)
-    return constant(False)
-
-
 def fqdn(side: str, values: Sequence[str]) -> Test:
     """DNS names of one side; flows carry none yet."""
     for value in values:
@@ -61,7 +54,7 @@ def selecting(field: str, values: Sequence[str]) -> Callable[[Party], bool]:
 
 def node_labels(values: Sequence[str], scene: Scene) -> Test:
     """Selectors on the labels of the node that saw the flow."""
-    node = Party(0, 0, "", labels=scene.node_labels)
+    node = Party(0, 0, "", labels=scene.node_labels or scene.store.node_labels)
     return constant(selecting("node_labels", values)(node))
 
 
