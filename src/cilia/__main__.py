@@ -37,6 +37,12 @@ def hubble() -> None:
     main()
 
 
+def hubble_relay() -> None:
+    """`hubble-relay …`: the second name of `cilia relay …`."""
+    sys.argv.insert(1, "relay")
+    main()
+
+
 def load(program: str, words: list[str]) -> None:
     """Imports a program, without two things that take a fifth of the time.
 

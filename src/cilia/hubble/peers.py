@@ -7,6 +7,8 @@ import msgspec
 
 from cilia.hubble.proto.peer import peer_pb2
 
+HUBBLE_PEER = "hubble-peer"
+"""The service behind which any node's observer names all of them."""
 PORT = 4244
 """Where a node's observer listens unless it was told otherwise."""
 

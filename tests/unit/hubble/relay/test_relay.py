@@ -1,0 +1,238 @@
+"""A relay before several observers: dead ones, slow ones, and ones that lie about the time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.proto.observer import observer_pb2
+from cilia.hubble.proto.relay import relay_pb2
+from cilia.hubble.relay.connection import Timing
+from unit.hubble.made_servers import DEADLINE_S, add_flows
+from unit.hubble.relay.made_relay import QUICK, Node, Relay, relay, sorted_out
+
+UP, DOWN = relay_pb2.NODE_CONNECTED, relay_pb2.NODE_UNAVAILABLE
+Talk = Callable[[Relay], Awaitable[None]]
+
+
+def with_relay(folder: Path, nodes: list[Node], talk: Talk, timing: Timing = QUICK) -> None:
+    """Starts the nodes and a relay, and talks once it has connected them all."""
+
+    async def run() -> None:
+        for node in nodes:
+            await node.start()
+        async with asyncio.timeout(DEADLINE_S), relay(folder, *nodes, timing=timing) as made:
+            await made.wait(lambda pool: len(pool.connected) == len(nodes))
+            await talk(made)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Node]:
+    """Flows at 0 to 59 ns, each node every third."""
+    return [Node(tmp_path, f"node-{n}", *range(n - 1, 60, 3)) for n in (1, 2, 3)]
+
+
+NAMES = ["node-1", "node-2", "node-3"]
+
+
+def test_flows_of_all_nodes_come_by_time_and_as_they_were(
+    tmp_path: Path, three: list[Node]
+) -> None:
+    async def talk(made: Relay) -> None:
+        times, statuses = await made.flows()
+        assert times == list(range(60))
+        assert statuses == [(UP, NAMES)]
+        request = observer_pb2.GetFlowsRequest(number=1)
+        found = [one async for one in made.stub.GetFlows(request) if one.HasField("flow")]
+        assert [one.node_name for one in found] == [f"default/{name}" for name in NAMES]
+        assert {one.flow.source.pod_name for one in found} == {"xwing"}
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_a_dead_node_is_named_and_the_others_are_told(tmp_path: Path, three: list[Node]) -> None:
+    async def talk(made: Relay) -> None:
+        await three[1].stop()
+        await made.wait(lambda pool: len(pool.connected) == 2)
+        times, statuses = await made.flows()
+        assert times == [one for one in range(60) if one % 3 != 1]
+        assert statuses == [(UP, ["node-1", "node-3"]), (DOWN, ["node-2"])]
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_a_stream_goes_on_when_a_node_dies_and_takes_it_back(
+    tmp_path: Path, three: list[Node]
+) -> None:
+    async def talk(made: Relay) -> None:
+        call = made.stub.GetFlows(observer_pb2.GetFlowsRequest(follow=True))
+
+        async def read(count: int) -> tuple[list[int], list[Any]]:
+            return sorted_out([await call.read() for _ in range(count)])
+
+        assert await read(1) == ([], [(UP, NAMES)])
+        await three[2].stop()
+        assert await read(1) == ([], [(DOWN, ["node-3"])])
+        add_flows(three[0].store, 100)
+        assert await read(1) == ([100], [])
+        await three[2].start()
+        assert await read(1) == ([], [(UP, ["node-3"])])
+        await followers(three[2], 1)
+        add_flows(three[2].store, 101)
+        assert await read(1) == ([101], [])
+        call.cancel()
+
+    with_relay(tmp_path, three, talk)
+
+
+async def followers(node: Node, count: int) -> None:
+    """Waits until so many clients follow a node."""
+    while node.store.followers < count:
+        await asyncio.sleep(0.001)
+
+
+def test_nodes_come_and_go_while_a_client_follows(tmp_path: Path, three: list[Node]) -> None:
+    first, second, third = three
+
+    async def run() -> None:
+        for node in three:
+            await node.start()
+        async with asyncio.timeout(DEADLINE_S), relay(tmp_path, first, second) as made:
+            await made.wait(lambda pool: len(pool.connected) == 2)
+            call = made.stub.GetFlows(observer_pb2.GetFlowsRequest(follow=True))
+
+            async def status() -> Any:
+                return sorted_out([await call.read()])[1]
+
+            assert await status() == [(UP, NAMES[:2])]
+            first.api.peers.replace([first.peer, second.peer, third.peer])
+            assert await status() == [(UP, ["node-3"])]
+            first.api.peers.replace([first.peer, third.peer])
+            assert await status() == [(relay_pb2.NODE_GONE, ["node-2"])]
+            assert sorted(made.pool.nodes) == ["node-1", "node-3"]
+        await third.stop()
+
+    asyncio.run(run())
+
+
+def test_what_a_node_refuses_is_told_once_for_all(tmp_path: Path, three: list[Node]) -> None:
+    async def talk(made: Relay) -> None:
+        wrong = [flow_pb2.FlowFilter(source_ip=["10.0.0.300"])]
+        request = observer_pb2.GetFlowsRequest(whitelist=wrong)
+        told = [one.node_status async for one in made.stub.GetFlows(request)][1:]
+        assert {one.state_change for one in told} == {relay_pb2.NODE_ERROR}
+        assert len(told) == 2
+        assert sorted(name for one in told for name in one.node_names) == NAMES
+        assert all("10.0.0.300" in one.message for one in told)
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_a_clock_that_is_off_costs_order_and_nothing_else(
+    tmp_path: Path, three: list[Node]
+) -> None:
+    """Every flow comes, and those of honest nodes in their order."""
+    hour = 3_600 * 10**9
+    liar = Node(tmp_path, "node-9", *(hour + n for n in range(20)))
+
+    async def talk(made: Relay) -> None:
+        times, _ = await made.flows()
+        assert [one for one in times if one < hour] == list(range(60))
+        assert [one for one in times if one >= hour] == [hour + n for n in range(20)]
+        call = made.stub.GetFlows(observer_pb2.GetFlowsRequest(follow=True))
+        await call.read()
+        await followers(liar, 1)
+        await followers(three[0], 1)
+        add_flows(liar.store, hour + 100)
+        found, _ = sorted_out([await call.read()])
+        assert found == [hour + 100]
+        add_flows(three[0].store, 100)
+        found, _ = sorted_out([await call.read()])
+        assert found == [100]
+        call.cancel()
+
+    with_relay(tmp_path, [*three, liar], talk)
+
+
+def test_a_node_that_hangs_is_named_and_the_others_go_on(tmp_path: Path, three: list[Node]) -> None:
+    """It takes connections and answers nothing, as a stopped process does."""
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read()
+        finally:
+            writer.close()
+
+    async def run() -> None:
+        for node in three[:2]:
+            await node.start()
+        hung = await asyncio.start_unix_server(hang, str(three[2].path))
+        timing = Timing(0.02, 0.1, dial_s=0.2, check_every_s=0.2, answer_s=0.2)
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            relay(tmp_path, *three, timing=timing) as made,
+        ):
+            await made.wait(lambda pool: len(pool.connected) == 2)
+            times, statuses = await made.flows()
+            assert times == [one for one in range(60) if one % 3 != 2]
+            assert statuses == [(UP, NAMES[:2]), (DOWN, ["node-3"])]
+        hung.close()
+
+    asyncio.run(run())
+
+
+def test_status_nodes_and_namespaces_are_of_all(tmp_path: Path, three: list[Node]) -> None:
+    async def talk(made: Relay) -> None:
+        await three[2].stop()
+        await made.wait(lambda pool: len(pool.connected) == 2)
+        status = await made.stub.ServerStatus(observer_pb2.ServerStatusRequest())
+        assert (status.num_flows, status.max_flows, status.seen_flows) == (40, 128, 40)
+        assert (status.num_connected_nodes.value, status.num_unavailable_nodes.value) == (2, 1)
+        assert list(status.unavailable_nodes) == ["node-3"]
+        assert status.version == "hubble-relay v0.1.0"
+        nodes = (await made.stub.GetNodes(observer_pb2.GetNodesRequest())).nodes
+        assert [(one.name, one.state) for one in nodes] == list(
+            zip(NAMES, (UP, UP, DOWN), strict=True)
+        )
+        assert [one.num_flows for one in nodes] == [20, 20, 0]
+        assert nodes[0].version == "cilia v0.1.0"
+        found = await made.stub.GetNamespaces(observer_pb2.GetNamespacesRequest())
+        assert list(found.namespaces) == []  # the flows are of 1970
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_health_follows_the_nodes(tmp_path: Path, three: list[Node]) -> None:
+    async def talk(made: Relay) -> None:
+        stub = health_pb2_grpc.HealthStub(made.channel)
+        name = "hubble.server.Observer"
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=name))
+        while (await watch.read()).status != health_pb2.HealthCheckResponse.SERVING:
+            pass
+        for node in three:
+            await node.stop()
+        while (await watch.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
+            pass
+        watch.cancel()
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_events_of_agents_are_asked_of_their_nodes(tmp_path: Path, three: list[Node]) -> None:
+    async def talk(made: Relay) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await made.stub.GetAgentEvents(observer_pb2.GetAgentEventsRequest()).read()
+        assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        header = dict(
+            await made.stub.GetFlows(observer_pb2.GetFlowsRequest()).initial_metadata() or ()
+        )
+        assert header["hubble-relay-version"] == "0.1.0"
+
+    with_relay(tmp_path, three, talk)
