@@ -134,6 +134,16 @@ class Harvest:
             sums.vanished + vanished,
         )
 
+    def abandon(self) -> tuple[Ledger, Sums]:
+        """The same where a harvest could not be finished: what was looked at is harvested,
+        the rest is as it was before.
+        """
+        self._now = _ledger(self._live)
+        kept = ~self._now.places(self._before.ids)[1]
+        left = (self._before.ids[kept], self._before.counters[kept], self._before.told[kept])
+        self._now = _ledger([(self._now.ids, self._now.counters, self._now.told), left])
+        return self.finish()
+
     def _noted(self, moves: Moves) -> Moves:
         self._moved += moves.moved.sum(axis=0, dtype=np.uint64)
         self._begun += int(moves.is_new.sum())

@@ -28,6 +28,7 @@ from cilia.kernel.rings import WakeUps
 from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
 from cilia.observer.account import EventAccount
+from cilia.observer.connection_services import connection_services
 from cilia.observer.joiner import Joiner
 from cilia.observer.metrics import metrics_services
 from cilia.observer.names import AgentNames
@@ -127,6 +128,15 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
         report_lost,
         interval_s,
     )
+    harvester, own_api = connection_services(
+        site,
+        maps,
+        store,
+        names,
+        account,
+        interval_s=settings.harvest_interval_s,
+        notice=joiner.notice,
+    )
     wake_ups = WakeUps(rings.rings.values())
 
     def hurry() -> None:
@@ -142,7 +152,7 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     counting = metrics_services(settings, store, names, node, site.agent_socket)
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
-        await serve((joiner,), (reader, *sockets), (*beyond, *counting))
+        await serve((joiner,), (reader, harvester, own_api, *sockets), (*beyond, *counting))
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()

@@ -32,6 +32,9 @@ class ObserverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often the rings are read while somebody listens, in milliseconds."""
     idle_interval_ms: int = 50
     """How often they are read while nobody does, in milliseconds."""
+    harvest_interval_s: float = 5.0
+    """How often the counters of connections are read, in seconds; no more than a tenth of a CPU is
+    spent on it."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "text"

@@ -50,7 +50,7 @@ STEPS = st.lists(
             st.lists(st.integers(0, 9), min_size=4, max_size=4),
         ),
         st.tuples(st.sampled_from(["close", "expire", "remove"]), st.integers(0, 99)),
-        st.tuples(st.just("harvest"), FLAG),
+        st.tuples(st.just("harvest"), FLAG, FLAG),
     ),
     max_size=60,
 )
@@ -71,8 +71,10 @@ class Observer:
         self.told: list[int] = []
         self.moved = np.zeros(4, np.uint64)
 
-    def look(self, world: World, *, forgets: bool) -> None:
-        """`forgets`: dies before what has ended is removed, so that it comes again."""
+    def look(self, world: World, *, forgets: bool, fails: bool = False) -> None:
+        """`forgets`: dies before what has ended is removed, so that it comes again;
+        `fails`: stops after the first connections.
+        """
         harvest = Harvest(self.ledger, self.sums)
         ids, counters = arrays(world.live)
         for part in (slice(0, 3), slice(3, None)):
@@ -83,6 +85,9 @@ class Observer:
                 np.array([n in world.expired for n in of], bool),
             )  # fmt: skip
             self.note(of, moves)
+            if fails:
+                self.ledger, self.sums = harvest.abandon()
+                return
         ids, counters = arrays(world.ended)
         self.note(ids.tolist(), harvest.gone(ids, counters))
         self.ledger, self.sums = harvest.finish()
@@ -103,7 +108,7 @@ def test_every_packet_is_harvested_once_and_every_end_told_once(steps) -> None: 
         elif name == "count":
             world.count(*values)
         elif name == "harvest":
-            observer.look(world, forgets=values[0])
+            observer.look(world, forgets=values[0], fails=values[1])
         elif name == "remove":
             world.remove(*values)
         elif (number := world.pick(*values)) is not None:

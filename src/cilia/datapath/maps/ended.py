@@ -67,7 +67,9 @@ class EndedMap:
     def read(self) -> tuple[Rows, Rows, Rows]:
         """What is kept: the map's keys, and keys and values as conntrack had them."""
         kept, values = self._rows.entries()
-        return kept, kept["key"], values
+        layout = self._rows.key["key"]
+        raw = kept.view("u1").reshape(len(kept), self._rows.key.itemsize)[:, : layout.itemsize]
+        return kept, np.ascontiguousarray(raw).view(layout).reshape(len(kept)), values
 
     def drop(self, kept: Rows) -> int:
         """Removes what has been taken, by keys of `read`; how many there were."""
@@ -79,5 +81,5 @@ def ended_keys(keys: Rows, first_seen: Rows, layout: np.dtype[Any]) -> Rows:
     size = keys.dtype.itemsize
     raw = np.empty((len(keys), layout.itemsize), "u1")
     raw[:, :size] = np.ascontiguousarray(keys).view("u1").reshape(len(keys), size)
-    raw[:, size:] = np.ascontiguousarray(first_seen, "<u8").view("u1").reshape(len(keys), -1)
+    raw[:, size:] = np.ascontiguousarray(first_seen, "<u8").view("u1").reshape(len(keys), 8)
     return raw.view(layout)[:, 0]
