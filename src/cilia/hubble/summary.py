@@ -62,13 +62,18 @@ def summary(protocol: int, tcp_flags: int, icmp_type: int, icmp_code: int) -> st
     if protocol == 6:
         return "TCP Flags: " + ", ".join(name for name, bit in FLAGS if tcp_flags & bit)
     if protocol == 1:
-        return f"ICMPv4 {_icmp(ICMP, icmp_type, icmp_code)}"
+        return f"ICMPv4 {icmp_text(ICMP, icmp_type, icmp_code)}"
     if protocol == 58:
-        return f"ICMPv6 {_icmp(ICMP_6, icmp_type, icmp_code)}"
+        return f"ICMPv6 {icmp_text(ICMP_6, icmp_type, icmp_code)}"
     return {17: "UDP", 132: "SCTP", 2: "IGMP", 112: "VRRP"}.get(protocol, "")
 
 
-def _icmp(types: Types, number: int, code: int) -> str:
+def icmp_text(types: Types, number: int, code: int) -> str:
+    """What an ICMP message was.
+
+    >>> icmp_text(ICMP, 8, 0)
+    'EchoRequest'
+    """
     name, codes = types.get(number, (f"{number}", ()))
     if codes:
         return f"{name}({codes[code] if code < len(codes) else f'Code: {code}'})"

@@ -24,6 +24,14 @@ class ObserverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """PEM authorities of the clients; with any, a client without a certificate is refused."""
     hubble_prefer_ipv6: bool = False
     """Name peers by their IPv6 address where they have both."""
+    hubble_metrics_server: str = ""
+    """`HOST:PORT` where Hubble's metrics are shown, as `:9965`; empty: metrics are off."""
+    hubble_metrics: str = ""
+    """What is counted, split by spaces, as `drop:sourceContext=pod;destinationContext=pod tcp`."""
+    hubble_dynamic_metrics_config_path: str = ""
+    """YAML file that is followed and takes the place of `hubble_metrics` once it can be used."""
+    hubble_metrics_series: int = 2_000
+    """How many series a metric may have; what is beyond is counted in one called other."""
     bpffs: str = "/sys/fs/bpf/cilia"
     """Folder on a bpf file system with the node's pins."""
     run_dir: str = "/run/cilia"

@@ -1,0 +1,176 @@
+"""Flows of one run as keys: equal keys are flows that no metric tells apart."""
+
+import secrets
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.hubble.columns import halves_of
+from cilia.hubble.events import POLICY_DENIED, POLICY_DENY, POLICY_VERDICT, address_text
+from cilia.hubble.metrics.facts import L7, FlowFacts
+from cilia.hubble.metrics.series import OTHER
+from cilia.hubble.parties import SIDES
+from cilia.hubble.ports import Names
+from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.store import FlowStore, Rows
+
+SIDE_NUMBERS = tuple(enumerate(SIDES))
+Places = NDArray[np.intp]
+Keys = NDArray[np.uint64]
+
+ADDRESSES, DETAIL, PARTIES, PORT = "addresses", "detail", "parties", "port"
+PROVENANCE, REPLY = "provenance", "reply"
+FIELDS = {
+    "type": 8, "sub_type": 8, "flow_verdict": 4, "drop_reason": 8, "protocol": 8, "ip": 2,
+    "traffic": 2, "match": 4,
+}  # fmt: skip
+"""Columns and how many of their bits count; the rest of 64 is for reply and detail."""
+WIDE = frozenset((ADDRESSES, PORT))
+"""What strangers can make up values of."""
+HIDDEN = -1
+"""The port of flows whose port is not told."""
+TCP_BITS = 0x17
+"""FIN, SYN, RST, ACK."""
+
+Requests = Callable[[int], tuple[flow_pb2.Layer7, str] | None]
+"""The request of the flow with a sequence number, and the id of its trace."""
+AddressNames = Callable[[str], tuple[str, ...]]
+"""The DNS names of an address."""
+
+
+class Look:
+    """Where facts about rows come from.
+
+    Args:
+        store: Of the rows.
+        names: Of policies.
+        requests: Of rows that stand for requests.
+        address_names: For the context `dns`.
+    """
+
+    def __init__(
+        self,
+        store: FlowStore,
+        names: Names,
+        requests: Requests = lambda number: None,
+        address_names: AddressNames = lambda address: (),
+    ) -> None:
+        self.parties = store.parties
+        self.names = names
+        self.requests = requests
+        self.address_names = address_names
+        self.factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(9)]
+
+
+class Batch:
+    """Some rows, and what is computed of them once for all metrics."""
+
+    def __init__(self, rows: Rows, look: Look) -> None:
+        self.rows = rows
+        self._look = look
+        self._ports = _ports(rows)
+
+    def keys(self, places: Places, columns: Collection[str]) -> Keys:
+        """A number for each of some rows, equal where all columns are equal.
+
+        Args:
+            places: Of the rows.
+            columns: Names of `FIELDS`, and `ADDRESSES`, `DETAIL`, `PARTIES`, `PORT`,
+                `PROVENANCE`, `REPLY`.
+        """
+        rows, factors = self.rows, self._look.factors
+        keys: Keys = _packed(rows, places, columns) * factors[0]
+        keys ^= keys >> np.uint64(32)
+        added: list[tuple[NDArray[Any], np.uint64]] = []
+        if PARTIES in columns:
+            added += [(rows[f"{side}_party"][places], factors[1 + at]) for at, side in SIDE_NUMBERS]
+        if PORT in columns:
+            added.append((self._ports[places], factors[3]))
+        if PROVENANCE in columns:
+            added.append((rows["provenance"][places], factors[4]))
+        if ADDRESSES in columns:
+            for at, side in SIDE_NUMBERS:
+                halves = halves_of(rows[side][places])
+                added += [(halves[:, 0], factors[5 + 2 * at]), (halves[:, 1], factors[6 + 2 * at])]
+        for column, factor in added:
+            keys += column.astype(np.uint64) * factor
+        return keys
+
+    def facts(self, at: int, columns: Collection[str], *, hides: bool) -> FlowFacts:
+        """What is known of one row.
+
+        Only what `columns` tells apart is right for its equals, too. `hides`: addresses and
+        port, if they are not among the columns, are shown as `other`.
+        """
+        rows, look = self.rows, self._look
+        source = destination = OTHER if hides else ""
+        if rows["ip"][at] and ADDRESSES in columns:
+            source, destination = (address_text(bytes(rows[side][at])) for side in SIDES)
+        judged = PROVENANCE in columns and self._is_judged(at)
+        provenance = int(rows["provenance"][at]) if judged else 0
+        is_request = int(rows["type"][at]) == L7
+        request = look.requests(rows.first + at) if is_request else None
+        return FlowFacts(
+            type=int(rows["type"][at]),
+            sub_type=int(rows["sub_type"][at]),
+            verdict=int(rows["flow_verdict"][at]),
+            drop_reason=int(rows["drop_reason"][at]),
+            protocol=int(rows["protocol"][at]),
+            ip=int(rows["ip"][at]),
+            tcp_flags=int(rows["tcp_flags"][at]),
+            icmp_type=int(rows["icmp_type"][at]),
+            icmp_code=int(rows["icmp_code"][at]),
+            reply=int(rows["reply"][at]),
+            traffic=int(rows["traffic"][at]),
+            match=int(rows["match"][at]),
+            source=look.parties.rows[int(rows["source_party"][at])],
+            destination=look.parties.rows[int(rows["destination_party"][at])],
+            source_ip=source,
+            destination_ip=destination,
+            source_names=look.address_names(source) if source else (),
+            destination_names=look.address_names(destination) if destination else (),
+            port=int(self._ports[at]) if PORT in columns else HIDDEN if hides else 0,
+            policies=tuple(look.names.policies(provenance)) if provenance else (),
+            is_judged=bool(provenance),
+            layer7=request[0] if request else None,
+            trace_id=request[1] if request else "",
+        )
+
+    def _is_judged(self, at: int) -> bool:
+        denied = self.rows["drop_reason"][at] in (POLICY_DENIED, POLICY_DENY)
+        return bool(self.rows["type"][at] == POLICY_VERDICT or denied)
+
+
+def _packed(rows: Rows, places: Places, columns: Collection[str]) -> Keys:
+    """The columns with few values as one number a row."""
+    packed, shift = np.zeros(len(places), np.uint64), 0
+    for name, bits in FIELDS.items():
+        if name in columns:
+            column = rows[name][places] & ((1 << bits) - 1)
+            packed |= column.astype(np.uint64) << np.uint64(shift)
+        shift += bits
+    if REPLY in columns:
+        packed |= (rows["reply"][places] + 1).astype(np.uint64) << np.uint64(shift)
+    if DETAIL in columns:
+        packed |= _detail(rows, places) << np.uint64(shift + 2)
+    return packed
+
+
+def _ports(rows: Rows) -> NDArray[Any]:
+    """The destination's port of what is no reply: those of clients are not told apart."""
+    protocol = rows["protocol"]
+    has_ports = (protocol == 6) | (protocol == 17) | (protocol == 132)
+    return np.where(has_ports & (rows["reply"] != 1), rows["destination_port"], 0)
+
+
+def _detail(rows: Rows, places: Places) -> Keys:
+    """Flags of TCP, or type and code of ICMP: 16 bits."""
+    protocol = rows["protocol"][places]
+    icmp = rows["icmp_type"][places].astype(np.uint64) << np.uint64(8)
+    icmp |= rows["icmp_code"][places]
+    icmp *= (protocol == 1) | (protocol == 58)
+    flags = (rows["tcp_flags"][places] & TCP_BITS).astype(np.uint64)
+    flags *= protocol == 6
+    return icmp | flags

@@ -1,0 +1,109 @@
+"""Counts flows for some handlers, a batch at a time.
+
+    rows ──► a key each ──► distinct keys and how often ──► cells += counts
+                                      │ new ones only
+                                      ▼
+                             handlers: facts -> cells
+
+A handler is asked once for each distinct key and the answer remembered, so that what a batch
+costs hardly depends on how many metrics there are.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cilia.hubble.filters.terms import Test
+from cilia.hubble.metrics.batch import ADDRESSES, PORT, PROVENANCE, WIDE, Batch, Places
+from cilia.hubble.metrics.facts import L7, FlowFacts
+from cilia.hubble.metrics.handlers import Handler
+from cilia.hubble.metrics.series import Cells
+
+REMEMBERED = 1 << 17
+"""So many keys are remembered; then all are forgotten."""
+STRANGERS = 2_048
+"""So many new keys with addresses or ports are looked at a batch; the rest is shown as `other`."""
+ALL_COLUMNS = frozenset((ADDRESSES, PORT, PROVENANCE))
+
+CellNumbers = NDArray[np.intp]
+
+
+class Tally:
+    """Handlers that tell the same rows apart.
+
+    Args:
+        handlers: What is counted.
+        columns: What they look at, together.
+        kinds: The event types that count; None: all.
+        test: Which rows count; None: all.
+        cells: Where the counts are.
+    """
+
+    def __init__(
+        self,
+        handlers: Iterable[Handler],
+        columns: frozenset[str],
+        kinds: frozenset[int] | None,
+        test: Test | None,
+        cells: Cells,
+    ) -> None:
+        self.handlers = tuple(handlers)
+        self._columns = columns
+        self._kinds = None if kinds is None else np.array(sorted(kinds))
+        self._test = test
+        self._cells = cells
+        self._generation = cells.generation
+        self._known: dict[int, CellNumbers] = {}
+
+    def forget(self) -> None:
+        """What keys stand for has changed."""
+        self._known = {}
+
+    def add(self, batch: Batch) -> None:
+        """Counts the rows of a batch."""
+        if self._generation != self._cells.generation or len(self._known) > REMEMBERED:
+            self._generation = self._cells.generation
+            self.forget()
+        rows = batch.rows
+        wanted = np.ones(len(rows), bool) if self._test is None else self._test(rows)
+        if self._kinds is not None:
+            wanted &= np.isin(rows["type"], self._kinds)
+        is_request = rows["type"] == L7
+        places = np.flatnonzero(wanted & ~is_request)
+        if len(places):
+            self._add(batch, places, self._columns)
+        for at in np.flatnonzero(wanted & is_request).tolist():
+            facts = batch.facts(at, ALL_COLUMNS, hides=False)
+            np.add.at(self._cells.values, self._ask(facts), 1)
+
+    def _add(
+        self, batch: Batch, places: Places, columns: frozenset[str], *, hides: bool = False
+    ) -> None:
+        keys = batch.keys(places, columns)
+        unique, counts = np.unique(keys, return_counts=True)
+        found = [self._known.get(key) for key in unique.tolist()]
+        fresh = [at for at, cells in enumerate(found) if cells is None]
+        if fresh:
+            unique, first = np.unique(keys, return_index=True)
+            if len(fresh) > STRANGERS and WIDE & columns:
+                rest = places[np.isin(keys, unique[fresh[STRANGERS:]])]
+                self._add(batch, rest, columns - WIDE, hides=True)
+                for at in fresh[STRANGERS:]:
+                    found[at] = NOWHERE
+                fresh = fresh[:STRANGERS]
+            for at in fresh:
+                facts = batch.facts(int(places[first[at]]), columns, hides=hides)
+                found[at] = cells = self._ask(facts)
+                if facts.policies or not facts.is_judged:  # else its policy may be named yet
+                    self._known[int(unique[at])] = cells
+        hits = [cells for cells in found if cells is not None]
+        times = np.repeat(counts, [len(cells) for cells in hits])
+        np.add.at(self._cells.values, np.concatenate(hits), times)
+
+    def _ask(self, facts: FlowFacts) -> CellNumbers:
+        numbers = [cell for handler in self.handlers for cell in handler.count(facts)]
+        return np.array(numbers, np.intp)
+
+
+NOWHERE = np.zeros(0, np.intp)

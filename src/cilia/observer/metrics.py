@@ -1,0 +1,92 @@
+"""Hubble's metrics of this node, connected: counted from the store, shown over HTTP."""
+
+from collections.abc import Iterator, Set
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+
+from cilia.hubble.filters import Scene
+from cilia.hubble.metrics import HubbleMetrics, parse_metrics
+from cilia.hubble.metrics.batch import Look
+from cilia.hubble.metrics.service import MetricsFile, MetricsService
+from cilia.hubble.ports import Names
+from cilia.hubble.store import FlowStore
+from cilia.observer.names import fetch
+from cilia.observer.settings import ObserverSettings
+from cilia.runtime.exposition import MetricsServer
+from cilia.runtime.services import Service
+
+
+class AgentPods:
+    """`hubble.metrics.mortality.LivingPods`, as the agent knows them.
+
+    Args:
+        socket: Of the agent.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def living(self, among: Set[str]) -> Set[str] | None:
+        """Those of `among` that exist on this node or elsewhere; None without an agent."""
+        endpoints = await fetch(self._socket, "/v1/endpoint")
+        if endpoints is None:
+            return None
+        found = {
+            (entry["status"].get("external-identifiers") or {}).get("pod-name", "")
+            for entry in endpoints
+        }
+        if among <= found:
+            return found
+        addresses = await fetch(self._socket, "/v1/ip")
+        if addresses is None:
+            return None
+        for entry in addresses:
+            meta = entry.get("metadata") or {}
+            found.add("/".join(filter(None, (meta.get("namespace", ""), meta.get("name", "")))))
+        return found
+
+
+class NodeRegistry:
+    """A collector of everything that this program shows.
+
+    Args:
+        metrics: Of flows.
+        file: Their dynamic configuration, if there is one.
+    """
+
+    def __init__(self, metrics: HubbleMetrics, file: MetricsFile | None) -> None:
+        self._metrics = metrics
+        self._file = file
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric as it is now."""
+        yield from self._metrics.collect()
+        if self._file:
+            yield from self._file.collect()
+
+
+def metrics_services(
+    settings: ObserverSettings, store: FlowStore, names: Names, node: str, agent: Path
+) -> tuple[Service, ...]:
+    """The services that count and show metrics; none when they are off.
+
+    Args:
+        settings: Of the observer.
+        store: The flows.
+        names: Of policies.
+        node: `<cluster>/<node>`.
+        agent: The agent's socket.
+
+    Raises:
+        InvalidValue: The address or the list of metrics cannot be understood.
+    """
+    if not settings.hubble_metrics_server:
+        return ()
+    scene = Scene(store, node)
+    metrics = HubbleMetrics(store, Look(store, names), scene, settings.hubble_metrics_series)
+    metrics.configure(parse_metrics(settings.hubble_metrics))
+    path = settings.hubble_dynamic_metrics_config_path
+    file = MetricsFile(Path(path), metrics) if path else None
+    server = MetricsServer(settings.hubble_metrics_server, NodeRegistry(metrics, file))
+    return (MetricsService(metrics, file, AgentPods(agent)), server)
