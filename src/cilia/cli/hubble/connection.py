@@ -1,15 +1,14 @@
 """Speaks gRPC to an observer or a relay: the one place of the client that does."""
 
 import base64
+import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import msgspec
-from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from cilia.cli.errors import ClientError
 from cilia.hubble.proto.flow.flow_pb2 import FlowFilter
@@ -96,13 +95,14 @@ class Observer:
 
     def is_healthy(self) -> bool:
         """What the server's own health service says."""
+        health = importlib.import_module("grpc_health.v1.health_pb2")
         call = self._channel.unary_unary(
             HEALTH,
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
+            request_serializer=health.HealthCheckRequest.SerializeToString,
+            response_deserializer=health.HealthCheckResponse.FromString,
         )
-        answer = self._unary(call, HealthCheckRequest(service=SERVICE))
-        return bool(answer.status == HealthCheckResponse.SERVING)
+        answer = self._unary(call, health.HealthCheckRequest(service=SERVICE))
+        return bool(answer.status == health.HealthCheckResponse.SERVING)
 
     def _unary(self, call: Any, request: Message) -> Any:
         try:
@@ -147,18 +147,16 @@ def flows_request(request: Json) -> observer_pb2.GetFlowsRequest:
 
 
 def flow_filters(filters: Iterable[Json]) -> list[FlowFilter]:
-    """Messages of filters as JSON.
+    """Messages of filters as JSON; what reads JSON is imported when there are any.
 
     Raises:
         ClientError: one that is not a FlowFilter.
     """
-    try:
-        return [ParseDict(one, FlowFilter()) for one in filters]
-    except ParseError as error:
-        raise ClientError(
-            f"a raw filter is not a FlowFilter: {error}",
-            'it is JSON with the fields of flow.FlowFilter: {"source_pod":["default/xwing"]}',
-        ) from None
+    wanted = list(filters)
+    if not wanted:
+        return []
+    parsed = importlib.import_module("cilia.cli.hubble.protojson").parsed_filters(wanted)
+    return list(parsed)
 
 
 def _selection(request: Json) -> Json:

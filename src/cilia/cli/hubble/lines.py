@@ -1,12 +1,12 @@
 """Flows as lines: compact, dict, table and JSON."""
 
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any, TextIO
 
 import click
 import msgspec
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cilia.cli.hubble import wording
@@ -264,7 +264,8 @@ def columns_of(message: Message, kind: str | None, look: Look) -> list[tuple[str
 def json_line(message: Message, kind: str | None, *, bare: bool) -> str:
     """The event in protobuf's JSON, with the fields' own names, on one line."""
     shown = message.flow if bare and kind == "flow" else message
-    value = MessageToDict(shown, preserving_proto_field_name=True)
+    # By name: only those who want JSON pay for what makes it.
+    value = importlib.import_module("cilia.cli.hubble.protojson").message_dict(shown)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

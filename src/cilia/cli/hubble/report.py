@@ -1,9 +1,8 @@
 """Answers about servers as text: status, nodes, namespaces, peers."""
 
+import importlib
 import json
 from typing import Any
-
-from google.protobuf.json_format import MessageToDict
 
 from cilia.cli.hubble.wording import enum_name
 from cilia.cli.output import table
@@ -24,7 +23,7 @@ WIDTH = 19
 def status(answer: ServerStatusResponse, output: str, address: str) -> str:
     """What a server says of itself."""
     if output == "json":
-        return _json(MessageToDict(answer, preserving_proto_field_name=True))
+        return _json(_message_dict(answer))
     if output == "compact":
         return _status_lines(answer, address)
     columns = [
@@ -90,7 +89,7 @@ def _span(ns: int) -> str:
 def nodes(answer: GetNodesResponse, output: str) -> str:
     """The nodes of a relay."""
     if output == "json":
-        return _json(MessageToDict(answer, preserving_proto_field_name=True).get("nodes", []))
+        return _json(_message_dict(answer).get("nodes", []))
     titles = ["NAME", "STATUS", "AGE", "FLOWS/S", "CURRENT/MAX-FLOWS"]
     wide = ["VERSION", "ADDRESS", "TLS"]
     rows = [_node(one) for one in answer.nodes]
@@ -125,7 +124,7 @@ def _node(one: Node) -> list[str]:
 def namespaces(answer: GetNamespacesResponse, output: str) -> str:
     """The namespaces flows were seen in."""
     if output == "json":
-        found = MessageToDict(answer, preserving_proto_field_name=True)
+        found = _message_dict(answer)
         return _json(found.get("namespaces", []))
     if output == "dict":
         return "\n------------\n".join(
@@ -151,3 +150,7 @@ def _table(titles: list[str], rows: list[list[str]]) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2)
+
+
+def _message_dict(answer: Any) -> Any:
+    return importlib.import_module("cilia.cli.hubble.protojson").message_dict(answer)
