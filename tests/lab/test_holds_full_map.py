@@ -63,10 +63,26 @@ def errors(lab: BareLab, name: str) -> int:
 
 
 def trouble(lab: BareLab) -> str:
-    """The first thing that `cilia status` finds wrong; empty when it exits with 0."""
+    """All that `cilia status` finds wrong; empty when it exits with 0."""
     done = lab.cilia("status", "--brief")
     assert done.returncode == (0 if done.stdout.strip() == "OK" else 1)
     return "" if done.returncode == 0 else done.stdout
+
+
+def refused(lab: BareLab, name: str) -> float:
+    """The metric that counts rows without room."""
+    rows = json.loads(lab.cilia("metrics", "list", "-o", "json").stdout)
+    (found,) = [
+        one
+        for one in rows
+        if (one["name"], one["labels"]) == ("cilium_bpf_map_refused_total", {"map_name": name})
+    ]
+    return float(found["value"])
+
+
+def told(lab: BareLab, policy: str) -> str:
+    """What `kubectl describe` shows of a policy."""
+    return lab.kubectl("describe", "cnp", policy).stdout
 
 
 def last_words(lab: BareLab) -> str:
@@ -98,6 +114,13 @@ def test_a_full_policy_map_closes_what_found_no_room_and_nothing_else(
     ]
     with full(own, cast, "policy", ingress("busy", ports)):
         assert "map-sizes" in trouble(own)
+        lines = own.cilia("status").stdout.splitlines()
+        state = next(line.split() for line in lines if line.startswith("Cilium:"))
+        # Failure is what a terminal shows in red.
+        assert state[1:5] == ["Failure", "policy", "is", "not"]
+        assert refused(own, "policy") > 0
+        wait_for("the object tells it", lambda: "all 24 entries are in use" in told(own, "much"))
+        assert "not enforced on node-1 by default/busy" in told(own, "much")
         assert "update map policy" in last_words(own)
         assert not reaches(cast["client"], cast["busy"])
         assert not reaches(cast["busy"], cast["client"])

@@ -100,6 +100,12 @@ def test_an_odd_policy_is_valid_and_warned_about(enforced: RunningLab) -> None:
     assert "did you mean k8s:class?" in warning["message"]
     assert "did you mean k8s:class?" in enforced.cilia("policy", "list").stdout
 
+    def described() -> str:
+        return enforced.kubectl("describe", "cnp", "odd").stdout.partition("Events:")[2]
+
+    wait_for("an event tells it", lambda: "PolicySuspicious" in described())
+    assert "did you mean k8s:class?" in described()
+
 
 def test_the_rules_count_what_they_let_through(enforced: RunningLab) -> None:
     def rule() -> Any:

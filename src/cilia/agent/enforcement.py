@@ -133,6 +133,7 @@ class Enforcement:
             self._named(status.endpoints),
             self._named(missing),
             self._reason(status, missing, open_rows),
+            bool(missing and self._policy.sync.error and not status.error),
         )
 
     def _reason(self, status: PolicyStatus, missing: tuple[int, ...], open_rows: OpenRows) -> str:

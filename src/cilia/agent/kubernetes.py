@@ -9,6 +9,7 @@ from cilia.agent.cluster import Json
 from cilia.agent.definitions import Definitions
 from cilia.agent.endpoint_objects import EndpointObjects
 from cilia.agent.metrics.counters import Counters
+from cilia.agent.policy_events import PolicyEvents
 from cilia.agent.policy_objects import PolicyObjects
 from cilia.agent.settings import AgentSettings
 from cilia.agent.sources import table_sources
@@ -77,9 +78,11 @@ class KubernetesCluster:
 
         endpoint_objects = EndpointObjects(self._client, own.addresses[0], workload_of)
         policy_objects = PolicyObjects(self._client, own.name, nodes)
+        policy_events = PolicyEvents(self._client, own.name, tables.policies)
         return (
             Reconciler("CiliumEndpoint objects", tables.endpoints, endpoint_objects),
             Reconciler("policy status", tables.policy_enforcements, policy_objects),
+            Reconciler("policy events", tables.policy_enforcements, policy_events),
         )
 
     def status(self) -> Json:

@@ -30,6 +30,8 @@ class PolicyEnforcement(msgspec.Struct, frozen=True):
     """Those of them of which the kernel does not enforce it."""
     reason: str = ""
     """Why not; empty when none is missing."""
+    is_stuck: bool = False
+    """True: the kernel has refused it, and more than patience is needed."""
 
     @property
     def enforced(self) -> int:

@@ -128,7 +128,7 @@ def wait_ready(limit_s: float) -> Json:
 @click.command()
 @click.option("--wait", is_flag=True, help="wait until all is well")
 @click.option("--wait-duration", "limit_s", default=300.0, help="seconds to wait at most")
-@click.option("--brief", is_flag=True, help="one word, or the first error")
+@click.option("--brief", is_flag=True, help="one word, or what is not well, a line each")
 @click.option("--verbose", is_flag=True, help="every controller, map and address")
 @output_option
 @click.pass_context
@@ -139,7 +139,7 @@ def status(
     answer = wait_ready(limit_s) if wait else agent().get("/v1/healthz")
     troubles = unhealthy(answer)
     if brief:
-        click.echo(troubles[0] if troubles else "OK")
+        click.echo("\n".join(troubles) or "OK")
     else:
         emit(answer, output, "\n".join(status_lines(answer, verbose or output == "wide")))
     ctx.exit(1 if troubles else 0)
