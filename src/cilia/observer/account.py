@@ -23,7 +23,8 @@ from cilia.datapath.maps.metric import EventStats
 log = logging.getLogger(__name__)
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-_HEAD = struct.Struct("<16sQ")
+HEAD = struct.Struct("<16sQ")
+"""Of the file: boot and generation. Then a number of 8 bytes for each CPU."""
 
 
 class EventCounts(msgspec.Struct, frozen=True):
@@ -76,9 +77,7 @@ class EventAccount:
         self._path = path
         self._stats = stats
         self._rings = rings
-        self._mark = _HEAD.pack(
-            bytes.fromhex(BOOT.read_text().strip().replace("-", "")), generation
-        )
+        self._mark = HEAD.pack(bytes.fromhex(BOOT.read_text().strip().replace("-", "")), generation)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._told = self._read(len(stats().lost))
 

@@ -130,7 +130,9 @@ class FlowStream:
         return store.oldest
 
     def _first_serial(self, position: int) -> int:
-        later = (loss.serial for loss in self._store.losses if loss.position > position)
+        losses = self._store.losses
+        # Before the very first flow, what was lost while nobody read belongs to the story.
+        later = (loss.serial for loss in losses if loss.position > position or not position)
         return next(later, self._store.loss_serial)
 
     def _due_losses(self, position: int) -> list[Response]:
