@@ -1,6 +1,8 @@
-"""Two nodes: pods of one reach pods of the other, under policy, over both families."""
+"""Two nodes: pods of one reach pods of the other, under policy; one relay shows both."""
 
+import json
 import os
+import threading
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
@@ -89,3 +91,53 @@ def test_a_lab_keeps_its_number_of_nodes(pair: RunningLab) -> None:
     refused = pair.lab("up", "--nodes", "3")
     assert refused.returncode == 1
     assert "runs with 2 nodes, not 3" in refused.stderr
+
+
+def statuses(pair: RunningLab) -> dict[str, str]:
+    """What `hubble list nodes` says of each node: the relay is found by itself."""
+    done = pair.cilia("hubble", "list", "nodes", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return {one["name"]: one["state"] for one in json.loads(done.stdout)}
+
+
+def test_one_relay_shows_the_flows_of_both_nodes_over_mtls(pair: RunningLab) -> None:
+    wait_for(
+        "the relay has both nodes",
+        lambda: statuses(pair) == {"node-1": "NODE_CONNECTED", "node-2": "NODE_CONNECTED"},
+    )
+    for ship in ("xwing", "tiefighter"):
+        (address, *_) = deathstar_away_from(pair, ship)
+        land(pair, ship, address)
+
+    def nodes_seen() -> set[str]:
+        words = ("hubble", "observe", "--label", "class=deathstar", "--all", "-o", "json")
+        answers = [json.loads(line) for line in pair.cilia(*words).stdout.splitlines()]
+        times = [one["time"] for one in answers if "flow" in one]
+        assert times == sorted(times)
+        return {one["node_name"] for one in answers if "flow" in one}
+
+    wait_for("flows of both", lambda: nodes_seen() == {"default/node-1", "default/node-2"})
+    listed = pair.cilia("hubble", "list", "nodes", "-o", "wide").stdout
+    assert listed.count("Enabled") == 2, listed
+
+
+def test_a_dead_observer_is_named_while_a_client_follows_and_taken_back(pair: RunningLab) -> None:
+    def told(word: str, count: int) -> bool:
+        return sum("node-2" in line and word in line for line in lines) >= count
+
+    with pair.start("hubble", "observe", "--follow", "-o", "json") as client:
+        lines: list[str] = []
+        assert client.stdout is not None
+        reader = threading.Thread(target=lines.extend, args=(client.stdout,), daemon=True)
+        reader.start()
+        try:
+            wait_for("both are told", lambda: told("NODE_CONNECTED", 1))
+            assert pair.lab("stop", "node-2/observer").returncode == 0
+            wait_for("its end is told", lambda: told("NODE_UNAVAILABLE", 1))
+            before = len(lines)
+            wait_for("the other node goes on", lambda: "node-1" in "".join(lines[before:]))
+            assert pair.lab("start", "node-2/observer").returncode == 0
+            wait_for("it is taken back", lambda: told("NODE_CONNECTED", 2))
+        finally:
+            client.terminate()
+            reader.join()

@@ -69,3 +69,17 @@ class Place:
     def hubble_socket(self) -> Path:
         """The observer's gRPC socket, beside them."""
         return self.agent_socket.with_name("hubble.sock")
+
+    @property
+    def relay_socket(self) -> Path | None:
+        """The gRPC socket of the relay of all nodes; None when a node was named or there is none.
+
+        A lab with more than one node has one, and a machine where `cilia relay serve` was
+        told to make it.
+        """
+        if self._host or self._node:
+            return None
+        folder = run_folder(self._lab, None)
+        shared = folder.parents[1] if folder.parent.name == "nodes" else folder
+        socket = shared / "relay.sock"
+        return socket if socket.exists() else None

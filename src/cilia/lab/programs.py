@@ -17,6 +17,12 @@ from cilia.lab.controllers.config import ControllersConfig
 from cilia.lab.controllers.node import pod_networks
 from cilia.lab.internet import NAMES, WORLD_ADDRESSES, WorldConfig
 from cilia.lab.kubelet.config import KubeletConfig, encode_config
+from cilia.lab.observing import (
+    ensure_hubble_certificates,
+    has_relay,
+    observer_config,
+    relay_config,
+)
 from cilia.lab.settings import LabSettings
 from cilia.lab.site import API_PORT, API_SERVER, CLUSTER_DOMAIN, DNS_SERVICE, LabSite, netns_path
 from cilia.lab.topology import DEVICE
@@ -50,6 +56,9 @@ def programs(site: LabSite) -> list[Program]:
             _program(site, f"{node}/kubelet", ("lab", "kubelet"), inside, node),
             _program(site, f"{node}/observer", ("observer",), inside, node),
         ]
+    if has_relay(site):
+        inside = site.node_namespace(site.node_names[0])
+        shared.append(_program(site, "relay", ("relay", "serve"), inside))
     return shared
 
 
@@ -89,8 +98,11 @@ def prepare_files(site: LabSite, settings: LabSettings) -> None:
     _write(site, "apiserver", api)
     _write(site, "controllers", ControllersConfig(str(site.kubeconfig)))
     _write(site, "world", _world_config(site))
+    ensure_hubble_certificates(site)
     for node in site.node_names:
         _prepare_node(site, node)
+    if has_relay(site):
+        _write(site, "relay", relay_config(site))
 
 
 def _apiserver_config(site: LabSite, settings: LabSettings) -> ApiServerConfig:
@@ -136,8 +148,7 @@ def _prepare_node(site: LabSite, node: str) -> None:
     )
     _config_path(site, f"{node}/kubelet").write_bytes(encode_config(kubelet))
     _write(site, f"{node}/agent", _agent_config(site, node, networks))
-    observer = {"node_name": node, "bpffs": place.bpffs, "run_dir": place.run}
-    _write(site, f"{node}/observer", observer)
+    _write(site, f"{node}/observer", observer_config(site, node))
 
 
 def _agent_config(site: LabSite, node: str, networks: list[str]) -> dict[str, Any]:

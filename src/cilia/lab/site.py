@@ -104,6 +104,11 @@ class LabSite(msgspec.Struct, frozen=True):
         return self.run / "supervisor.pid"
 
     @property
+    def relay_socket(self) -> Path:
+        """Where the relay of all nodes answers, if there is more than one."""
+        return self.run / "relay.sock"
+
+    @property
     def kubeconfig(self) -> Path:
         """For clients in the machine's own network namespace (kubectl)."""
         return self.state / "kubeconfig"

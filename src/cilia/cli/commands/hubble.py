@@ -83,7 +83,7 @@ def watch() -> None:
 @server_options
 def peers(server: ServerFlags) -> None:
     """Show the nodes an observer knows, and every change."""
-    for change in connect(server).peers():
+    for change in connect(server, of_node=True).peers():
         click.echo(_report().peer(change))
 
 

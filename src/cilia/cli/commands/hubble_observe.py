@@ -157,7 +157,7 @@ def observe(ctx: click.Context, /, kind: str, server: ServerFlags, **given: Any)
             given["input_file"], kind, request
         )
     else:
-        observer = connect(server)
+        observer = connect(server, of_node=kind != "flows")
         messages = getattr(observer, kind.replace("-", "_"))(request)
     if given["top"]:
         click.echo(show.top(messages, given["top"], given["by"].split(",")))

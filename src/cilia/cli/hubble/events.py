@@ -27,6 +27,16 @@ def agent_event(event: AgentEvent, layout: str) -> tuple[str, str]:
             return kind, f"id: {pod.id}, namespace: {pod.namespace}, pod name: {pod.pod_name}"
         case "ipcache_update":
             return kind, _ipcache(event)
+        case "service_upsert":
+            row = event.service_upsert
+            backends = ",".join(f"{one.ip}:{one.port}" for one in row.backend_addresses)
+            front = f"{row.frontend_address.ip}:{row.frontend_address.port}"
+            return kind, (
+                f"id: {row.id}, frontend: {front}, backends: [{backends}], type: {row.type}, "
+                f"namespace: {row.namespace}, name: {row.name}"
+            )
+        case "service_delete":
+            return kind, f"id: {event.service_delete.id}"
     return kind, f"{event.unknown.type}: {event.unknown.notification}".strip(": ")
 
 

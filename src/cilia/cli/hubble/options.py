@@ -33,9 +33,14 @@ class ServerFlags(msgspec.Struct, frozen=True):
     timeout: str
     request_timeout: str
 
-    def address(self) -> str:
-        """The server that was named, else the socket of this node's or the lab's observer."""
-        return self.server or f"unix://{place().hubble_socket}"
+    def address(self, *, of_node: bool = False) -> str:
+        """The server that was named, else the relay of all nodes, else one node's observer.
+
+        Args:
+            of_node: It must be an observer, for a relay does not know what is asked.
+        """
+        relay = None if of_node or self.server else place().relay_socket
+        return self.server or f"unix://{relay or place().hubble_socket}"
 
 
 def from_environment(name: str) -> str:
@@ -84,8 +89,8 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def connect(flags: ServerFlags) -> Any:
-    """An `Observer`, connected.
+def connect(flags: ServerFlags, *, of_node: bool = False) -> Any:
+    """An `Observer`, connected; `of_node`: to one node's observer and not to a relay.
 
     Imported by name: gRPC costs 100 ms, which only a command that calls should pay.
 
@@ -98,7 +103,7 @@ def connect(flags: ServerFlags) -> Any:
     except ValueError as error:
         raise ClientError(str(error)) from None
     target = connection.Target(
-        address=flags.address(),
+        address=flags.address(of_node=of_node),
         tls=flags.tls,
         ca_files=flags.tls_ca_cert_files,
         certificate=flags.tls_client_cert_file,

@@ -51,6 +51,7 @@ class NodePool:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unconfirmed: set[str] = set()
         self._listed_at = 0.0
+        self._complaint = ""
         self._moved = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
@@ -82,8 +83,7 @@ class NodePool:
                 try:
                     await self._follow()
                 except (grpc.RpcError, CertificateError) as error:
-                    text = reason(error)
-                    log.warning("no peers", extra={"at": self._source.address, "why": text})
+                    self._complain(reason(error))
                 if time.monotonic() - began > self._timing.longest_retry_s:
                     wait_s = self._timing.first_retry_s
                 self.has_source = False
@@ -91,12 +91,17 @@ class NodePool:
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, self._timing.longest_retry_s)
 
+    def _complain(self, why: str) -> None:
+        if why != self._complaint:
+            log.warning("no peers", extra={"at": self._source.address, "why": why})
+        self._complaint = why
+
     async def _follow(self) -> None:
         channel = self.dialler.dial(self._source.address, self._source.server_name)
         try:
             async for change in PeerStub(channel).Notify(peer_pb2.NotifyRequest()):
                 if not self.has_source:
-                    self.has_source = True
+                    self.has_source, self._complaint = True, ""
                     self._unconfirmed = set(self.nodes)
                     self._listed_at = time.monotonic()
                 self.apply(change)
