@@ -62,14 +62,17 @@ class Subscriber:
         self._lost = 0
         self._wake = asyncio.Event()
 
-    def offer(self, events: Iterable[Json]) -> None:
-        """Queues events; what does not fit is counted and reported later."""
+    def offer(self, events: Iterable[Json]) -> int:
+        """Queues events; what does not fit is counted and reported later. How many that is."""
+        lost = 0
         for event in events:
             if len(self._lines) >= self._limit:
-                self._lost += 1
+                lost += 1
             else:
                 self._lines.append(json.dumps(event).encode() + b"\n")
+        self._lost += lost
         self._wake.set()
+        return lost
 
     async def take(self) -> bytes:
         """Waits for something to send; all of it at once, lines complete."""
@@ -91,6 +94,8 @@ class Monitor:
     def __init__(self, greeting: Json) -> None:
         self._greeting = greeting
         self._subscribers: set[Subscriber] = set()
+        self.lost = 0
+        """Events that subscribers were too slow for; of all of them together."""
 
     @property
     def is_watched(self) -> bool:
@@ -106,7 +111,8 @@ class Monitor:
     def publish(self, records: NDArray[np.void], render: Callable[[np.void], Json]) -> None:
         """Sends each subscriber the events of `records` that it wants."""
         for subscriber in self._subscribers:
-            subscriber.offer(render(record) for record in subscriber.filters.matching(records))
+            wanted = subscriber.filters.matching(records)
+            self.lost += subscriber.offer(render(record) for record in wanted)
 
     def report_lost(self, cpu: int, lost: int) -> None:
         """Tells everybody that records found their ring full."""

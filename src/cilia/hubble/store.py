@@ -92,6 +92,8 @@ class FlowStore:
         """Readers that wait for what comes."""
         self.lost = 0
         """Records that were lost before they came here."""
+        self.overrun = 0
+        """Flows that were gone before a reader of them came to them; of all readers together."""
         self.loss_serial = 0
         """The serial of the next loss."""
         self.losses: deque[Loss] = deque(maxlen=LOSSES)

@@ -6,6 +6,7 @@ GET /v1/totals        who moved most with whom since the observer began
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,22 @@ class ObserverApi:
         store: Flows, for what their readers missed and for parties.
         harvester: Connections.
         names: For the rules behind them.
+        monitor_lost: Gives the events that the monitor's subscribers were too slow for.
     """
 
     def __init__(
-        self, account: EventAccount, store: FlowStore, harvester: Harvester, names: Names
+        self,
+        account: EventAccount,
+        store: FlowStore,
+        harvester: Harvester,
+        names: Names,
+        monitor_lost: Callable[[], int],
     ) -> None:
         self._account = account
         self._store = store
         self._harvester = harvester
         self._names = names
+        self._monitor_lost = monitor_lost
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """For a `UnixServer`."""
@@ -61,10 +69,12 @@ class ObserverApi:
         counts = self._account.counts()
         events = {name: sum(getattr(counts, name)) for name in ("sent", "seen", "waiting", "lost")}
         flows = {"stored": len(self._store), "seen": self._store.total}
+        slow = {"flows": self._store.overrun, "monitor": self._monitor_lost()}
         return json_response(
             {
                 "events": events | {"missing": counts.missing, "by-cpu": counts},
                 "flows": flows,
+                "slow-readers": slow,
                 "connections": self._harvester.counts,
             }
         )

@@ -25,6 +25,7 @@ def connection_services(
     names: Names,
     account: EventAccount,
     *,
+    monitor_lost: Callable[[], int],
     interval_s: float,
     notice: Callable[[], None],
 ) -> tuple[Harvester, UnixServer]:
@@ -33,6 +34,7 @@ def connection_services(
     Args:
         maps: conntrack, ended and tally.
         store: The flows, whose parties are those of connections too.
+        monitor_lost: Gives the events that the monitor's subscribers were too slow for.
         interval_s: Between two harvests.
         notice: Called when parties may have come.
     """
@@ -44,5 +46,5 @@ def connection_services(
         offset_ns=wall_clock_offset_ns,
         on_harvest=notice,
     )
-    api = ObserverApi(account, store, harvester, names)
+    api = ObserverApi(account, store, harvester, names, monitor_lost)
     return harvester, UnixServer(site.run / SOCKET, api.routes(), "observer api")

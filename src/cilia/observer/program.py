@@ -134,6 +134,7 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
         store,
         names,
         account,
+        monitor_lost=lambda: monitor.lost,
         interval_s=settings.harvest_interval_s,
         notice=joiner.notice,
     )

@@ -81,7 +81,7 @@ class FlowStream:
         self._position = position
         while self._position < stop and not self._is_over:
             if self._position < self._store.oldest:
-                self._overrun += self._store.oldest - self._position
+                self._miss(self._store.oldest - self._position)
                 self._position = self._store.oldest
                 continue
             end = min(stop, self._position + self._test.stride)
@@ -92,10 +92,15 @@ class FlowStream:
                 try:
                     flow = self._maker.flow(number)
                 except LookupError:
-                    self._overrun += 1
+                    self._miss(1)
                     continue
                 yield flow
             await asyncio.sleep(0)
+
+    def _miss(self, count: int) -> None:
+        """Notes flows that were gone before this stream came to them."""
+        self._overrun += count
+        self._store.overrun += count
 
     def _numbers(self, rows: Rows) -> list[int]:
         """The sequence numbers of the flows of a piece that are wanted."""
