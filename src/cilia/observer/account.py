@@ -81,6 +81,16 @@ class EventAccount:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._told = self._read(len(stats().lost))
 
+    @property
+    def epoch(self) -> str:
+        """Another text for other counters."""
+        return self._mark.hex()
+
+    @property
+    def told(self) -> int:
+        """Losses that readers were told of, by this observer and those before it."""
+        return int(self._told.sum())
+
     def fresh(self) -> Sequence[tuple[int, int]]:
         """CPUs that lost records since they were told of, and how many."""
         lost = self._stats().lost

@@ -29,11 +29,13 @@ from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
 from cilia.observer.account import EventAccount
 from cilia.observer.connection_services import connection_services
+from cilia.observer.export import export_services
 from cilia.observer.joiner import Joiner
 from cilia.observer.metrics import metrics_services
 from cilia.observer.names import AgentNames
 from cilia.observer.network import network_services, own_peer
 from cilia.observer.reader import Reader
+from cilia.observer.redacting import redaction
 from cilia.observer.settings import ObserverSettings
 from cilia.runtime.locks import ProcessLock
 from cilia.runtime.logs import set_up_logs
@@ -90,6 +92,7 @@ async def run(settings: ObserverSettings) -> None:
 
 async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     """Connects rings, names and subscribers, and runs them."""
+    redaction(settings)  # nothing to hide yet; settings that cannot be are refused at once
     rings, maps = await _open_datapath(site)
     names = AgentNames(site.agent_socket)
     sizes = [ring.size for ring in rings.rings.values()]
@@ -150,10 +153,12 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     api = HubbleApi(store, names, node, __version__, own_peer(settings, site.hubble_socket))
     hubble = HubbleSocket(site.hubble_socket, api.server)
     beyond = network_services(settings, site.agent_socket, api)
-    counting = metrics_services(settings, store, names, node, site.agent_socket)
+    counting = metrics_services(settings, store, names, harvester.totals, node, site.agent_socket)
+    exports = export_services(settings, store, names, node, account, rings.rings)
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
-        await serve((joiner,), (reader, harvester, own_api, *sockets), (*beyond, *counting))
+        above = (*beyond, *counting, *exports)
+        await serve((joiner,), (reader, harvester, own_api, *sockets), above)
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()

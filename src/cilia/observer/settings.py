@@ -32,6 +32,38 @@ class ObserverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """YAML file that is followed and takes the place of `hubble_metrics` once it can be used."""
     hubble_metrics_series: int = 2_000
     """How many series a metric may have; what is beyond is counted in one called other."""
+    hubble_export_file_path: str = ""
+    """File that flows are written to as JSON lines, or `stdout`; empty: none."""
+    hubble_export_file_max_size_mb: int = 10
+    """MiB at which it is rotated; 0: never."""
+    hubble_export_file_max_backups: int = 5
+    """How many rotated files are kept; 0: all."""
+    hubble_export_file_compress: bool = False
+    """Compress them with gzip."""
+    hubble_export_allowlist: str = ""
+    """Flows that are written: flow.FlowFilter as JSON, split by spaces; empty: all."""
+    hubble_export_denylist: str = ""
+    """Flows that are not."""
+    hubble_export_fieldmask: tuple[str, ...] = ()
+    """Fields of flow.Flow that are written; empty: all."""
+    hubble_export_fieldaggregate: tuple[str, ...] = ()
+    """Count flows that agree in these fields instead of writing each."""
+    hubble_export_aggregation_interval: str = ""
+    """How often such counts are written, as `30s`."""
+    hubble_flowlogs_config_path: str = ""
+    """YAML file of more such logs, followed as it changes."""
+    hubble_redact_enabled: bool = False
+    """Hide parts of requests before they are kept, shown or written anywhere."""
+    hubble_redact_http_urlquery: bool = False
+    """... the query of URLs."""
+    hubble_redact_http_userinfo: bool = True
+    """... passwords in URLs."""
+    hubble_redact_http_headers_allow: tuple[str, ...] = ()
+    """... the values of all HTTP headers but these."""
+    hubble_redact_http_headers_deny: tuple[str, ...] = ()
+    """... the values of these HTTP headers alone; without either list: of all."""
+    hubble_redact_kafka_apikey: bool = False
+    """... keys of Kafka's clients."""
     bpffs: str = "/sys/fs/bpf/cilia"
     """Folder on a bpf file system with the node's pins."""
     run_dir: str = "/run/cilia"

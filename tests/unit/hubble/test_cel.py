@@ -73,7 +73,7 @@ def passing(allow: list[flow_pb2.FlowFilter], deny: list[flow_pb2.FlowFilter]) -
 @pytest.mark.parametrize("text", SAME)
 def test_an_expression_says_what_python_says(text: str) -> None:
     expected = [number for number, flow in enumerate(FLOW) if SAME[text](flow)]
-    assert 0 < len(expected)
+    assert expected
     assert passing([with_cel(text)], []) == expected
     matches = compile_message_filters([with_cel(text)], [])
     assert [number for number, flow in enumerate(FLOW) if matches(flow)] == expected
@@ -82,7 +82,7 @@ def test_an_expression_says_what_python_says(text: str) -> None:
 expressions = st.lists(st.sampled_from(sorted(SAME)), min_size=1, max_size=3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(allow=expressions, deny=expressions, verdict=st.sampled_from([1, 2]))
 def test_expressions_and_fields_together(allow: list[str], deny: list[str], verdict: int) -> None:
     wanted, unwanted = with_cel(*allow, verdict=[verdict]), with_cel(*deny, reply=[False])
@@ -139,6 +139,7 @@ def test_what_only_looks_like_a_pattern_is_taken(text: str) -> None:
     Expressions([text]).match(Flow())
 
 
+SLOW = "(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)[^a]a......................................$"
 LIST = "[" + ",".join("1" * 1 for _ in range(300)) + "]"
 
 
@@ -146,18 +147,13 @@ LIST = "[" + ",".join("1" * 1 for _ in range(300)) + "]"
     ("text", "says"),
     [
         ("_l.all(a, _l.all(b, a + b > 0))".replace("_l", LIST[:400] + "]"), "Iteration budget"),
-        (
-            f"{LIST}.all(a, !_flow.Summary.matches("
-            "'(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)[^a]a......................................$'))",
-            "too dear",
-        ),
+        (f"{LIST}.all(a, !_flow.Summary.matches('{SLOW}'))", "too dear"),
     ],
 )
 def test_a_dear_expression_is_stopped(text: str, says: str) -> None:
-    expressions = Expressions([text])
+    expressions, flow = Expressions([text]), Flow(Summary="a" * 300)
     with pytest.raises(InvalidFilterError, match=says):
-        for _ in range(64):
-            expressions.match(Flow(Summary="a" * 300))
+        any(not expressions.match(flow) for _ in range(64))
 
 
 def test_where_flows_are_not_at_hand_it_is_refused() -> None:
