@@ -11,6 +11,14 @@ NODE_DOMAIN = f"{CLUSTER}.hubble-grpc.cilium.io"
 RELAY_DOMAIN = "hubble-relay.cilium.io"
 PORT = 4244
 RELAY = "relay"
+METRICS_PORT = 9965
+WHO = "source_namespace,source_workload,destination_namespace,destination_workload"
+ENDS = "sourceContext=pod|reserved-identity;destinationContext=pod|reserved-identity"
+METRICS = (
+    f"dns drop:{ENDS};labelsContext={WHO} flow:{ENDS};labelsContext={WHO} "
+    "flows-to-world:sourceContext=pod httpV2 icmp policy policy-name port-distribution tcp"
+)
+"""What is counted: the dashboards ask for these labels."""
 
 
 def certificates_folder(site: LabSite) -> Path:
@@ -43,10 +51,13 @@ def observer_config(site: LabSite, node: str) -> dict[str, Any]:
         "cluster_name": CLUSTER,
         "bpffs": place.bpffs,
         "run_dir": place.run,
+        "hubble_flowlogs_config_path": place.run / "flowlogs.yaml",
         "hubble_listen_address": f":{PORT}",
         "hubble_tls_cert_file": folder / f"{node}.crt",
         "hubble_tls_key_file": folder / f"{node}.key",
         "hubble_tls_client_ca_files": [folder / "ca.crt"],
+        "hubble_metrics_server": f":{METRICS_PORT}",
+        "hubble_metrics": METRICS,
     }
 
 

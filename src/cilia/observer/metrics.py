@@ -9,8 +9,10 @@ from cilia.hubble.filters import Scene
 from cilia.hubble.metrics import HubbleMetrics, parse_metrics
 from cilia.hubble.metrics.batch import Look
 from cilia.hubble.metrics.service import MetricsFile, MetricsService
+from cilia.hubble.metrics.workloads import WorkloadBytes
 from cilia.hubble.ports import Names
 from cilia.hubble.store import FlowStore
+from cilia.hubble.totals import Totals
 from cilia.observer.names import fetch
 from cilia.observer.settings import ObserverSettings
 from cilia.runtime.exposition import MetricsServer
@@ -67,7 +69,12 @@ class NodeRegistry:
 
 
 def metrics_services(
-    settings: ObserverSettings, store: FlowStore, names: Names, node: str, agent: Path
+    settings: ObserverSettings,
+    store: FlowStore,
+    names: Names,
+    totals: Totals,
+    node: str,
+    agent: Path,
 ) -> tuple[Service, ...]:
     """The services that count and show metrics; none when they are off.
 
@@ -75,6 +82,7 @@ def metrics_services(
         settings: Of the observer.
         store: The flows.
         names: Of policies.
+        totals: Of connections.
         node: `<cluster>/<node>`.
         agent: The agent's socket.
 
@@ -84,7 +92,9 @@ def metrics_services(
     if not settings.hubble_metrics_server:
         return ()
     scene = Scene(store, node)
-    metrics = HubbleMetrics(store, Look(store, names), scene, settings.hubble_metrics_series)
+    limit = settings.hubble_metrics_series
+    workloads = WorkloadBytes(totals.by_party, store.parties.rows, limit)
+    metrics = HubbleMetrics(store, Look(store, names), scene, limit, workloads)
     metrics.configure(parse_metrics(settings.hubble_metrics))
     path = settings.hubble_dynamic_metrics_config_path
     file = MetricsFile(Path(path), metrics) if path else None

@@ -62,6 +62,9 @@ class Durations:
         if trace_id:
             one.exemplars[at] = Exemplar({"traceID": trace_id}, seconds)
 
+    def tend(self) -> None:
+        """Nothing: who came first stays."""
+
     @property
     def in_other(self) -> int:
         """What was counted in `other`."""

@@ -295,10 +295,10 @@ class PolicyNames(Handler):
         super().__init__(config, cells, limit)
         self.kinds = frozenset((POLICY_VERDICT,))
         self._verdicts = self._counter(
-            "cilia_policy_verdicts_total",
+            "hubble_policy_verdicts_by_policy_total",
             "Verdicts by policy; a policy that closed its direction counts what it denied so.",
-            "kind", "namespace", "name", "direction", "verdict",
-            wide=("kind", "namespace", "name"),
+            "kind", "namespace", "policy", "direction", "verdict",
+            wide=("kind", "namespace", "policy"),
         )  # fmt: skip
 
     def count(self, facts: FlowFacts) -> Iterable[int]:

@@ -9,10 +9,12 @@ from cilia.hubble.filters import InvalidFilterError, Scene, compile_filters
 from cilia.hubble.filters.terms import Test
 from cilia.hubble.metrics import handlers, requests
 from cilia.hubble.metrics.batch import ADDRESSES, PORT, PROVENANCE, Batch, Look
+from cilia.hubble.metrics.durations import Durations
 from cilia.hubble.metrics.handlers import Handler
 from cilia.hubble.metrics.options import MetricConfig, MetricsConfigError
-from cilia.hubble.metrics.series import LIMIT, Cells
+from cilia.hubble.metrics.series import LIMIT, Cells, Counter
 from cilia.hubble.metrics.tally import Tally
+from cilia.hubble.metrics.workloads import WorkloadBytes
 from cilia.hubble.parties import Party
 from cilia.hubble.store import FlowStore
 
@@ -46,9 +48,17 @@ class HubbleMetrics:
         look: Where names come from.
         scene: For the filters of metrics.
         limit: How many series a metric may have.
+        workloads: Bytes by workload, which are shown in any case.
     """
 
-    def __init__(self, store: FlowStore, look: Look, scene: Scene, limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        store: FlowStore,
+        look: Look,
+        scene: Scene,
+        limit: int = LIMIT,
+        workloads: WorkloadBytes | None = None,
+    ) -> None:
         self.counted = store.total
         """Flows before this one are counted."""
         self.missed = 0
@@ -57,6 +67,7 @@ class HubbleMetrics:
         self._look = look
         self._scene = scene
         self._limit = limit
+        self._workloads = workloads
         self._cells = Cells()
         self._handlers: tuple[Handler, ...] = ()
         self._tallies: tuple[Tally, ...] = ()
@@ -142,31 +153,33 @@ class HubbleMetrics:
 
     def tend(self) -> None:
         """Gives the places of the quietest series to busier newcomers."""
-        for handler in self._handlers:
-            for counter in handler.counters:
-                counter.tend()
+        for metric in self._metrics():
+            metric.tend()
+
+    def _metrics(self) -> list[Counter | Durations]:
+        workloads = [self._workloads.counter] if self._workloads else []
+        return [*(metric for one in self._handlers for metric in one.metrics), *workloads]
 
     def activity(self) -> dict[str, int]:
         """For each pod that a series names: what its series have counted."""
         found: dict[str, int] = {}
-        for handler in self._handlers:
-            for metric in handler.metrics:
-                for pod, count in metric.activity().items():
-                    found[pod] = found.get(pod, 0) + count
+        for metric in self._metrics():
+            for pod, count in metric.activity().items():
+                found[pod] = found.get(pod, 0) + count
         return found
 
     def forget(self, pods: frozenset[str]) -> None:
         """Ends the series of pods, `namespace/name` each."""
-        for handler in self._handlers:
-            for metric in handler.metrics:
-                metric.forget(pods)
+        for metric in self._metrics():
+            metric.forget(pods)
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, up to the newest flow that is shown."""
         self.count()
-        for handler in self._handlers:
-            for metric in handler.metrics:
-                yield metric.collect()
+        if self._workloads:
+            self._workloads.count()
+        for metric in self._metrics():
+            yield metric.collect()
         yield self._lost()
         yield from self._own()
 
@@ -183,27 +196,26 @@ class HubbleMetrics:
         """About the metrics themselves."""
         label = ["metric"]
         series = GaugeMetricFamily(
-            "cilia_hubble_metrics_series", "Series of a metric, besides other.", labels=label
+            "hubble_metrics_series", "Series of a metric, besides other.", labels=label
         )
         other = CounterMetricFamily(
-            "cilia_hubble_metrics_other_total",
+            "hubble_metrics_other_total",
             "What a metric counted in its series other, because it has as many as it may have.",
             labels=label,
         )
         evicted = CounterMetricFamily(
-            "cilia_hubble_metrics_evicted_total",
+            "hubble_metrics_evicted_total",
             "Series of a metric that gave their place to busier ones.",
             labels=label,
         )
         limit = GaugeMetricFamily(
-            "cilia_hubble_metrics_series_limit", "How many series a metric may have.", self._limit
+            "hubble_metrics_series_limit", "How many series a metric may have.", self._limit
         )
-        for handler in self._handlers:
-            for metric in handler.metrics:
-                name = [metric.described.name]
-                series.add_metric(name, len(metric))
-                other.add_metric(name, metric.in_other)
-                evicted.add_metric(name, metric.evicted)
+        for metric in self._metrics():
+            name = [metric.described.name]
+            series.add_metric(name, len(metric))
+            other.add_metric(name, metric.in_other)
+            evicted.add_metric(name, metric.evicted)
         yield from (series, limit, other, evicted)
 
 

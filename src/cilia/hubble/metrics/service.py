@@ -70,7 +70,7 @@ class MetricsFile:
     def collect(self) -> Iterator[Metric]:
         """Whether the file is in force."""
         yield GaugeMetricFamily(
-            "cilia_hubble_metrics_config_valid",
+            "hubble_metrics_config_valid",
             "1 while the dynamic configuration of metrics is in force.",
             float(self.is_valid),
         )

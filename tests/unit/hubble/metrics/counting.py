@@ -63,7 +63,7 @@ def samples(collected: Iterable[Metric], only: Sequence[str] = ()) -> Counter[tu
     found: Counter[tuple[str, Series]] = Counter()
     for metric in collected:
         for sample in metric.samples:
-            own = sample.name.startswith("cilia_hubble_") or "lost" in sample.name
+            own = sample.name.startswith(("hubble_metrics_", "hubble_lost_"))
             if sample.name in only or (not only and not own):
                 found[sample.name, frozenset(sample.labels.items())] += int(sample.value)
     return found

@@ -199,11 +199,11 @@ def of_policy_name(flow: Flow, options: Options) -> Iterable[tuple[str, dict[str
     ]  # fmt: skip
     for kind, namespace, name in {(one.kind, one.namespace, one.name) for one in said}:
         yield (
-            "cilia_policy_verdicts_total",
+            "hubble_policy_verdicts_by_policy_total",
             {
                 "kind": kind,
                 "namespace": namespace,
-                "name": name,
+                "policy": name,
                 "direction": direction_of(flow, "unknown"),
                 "verdict": verdict_of(flow).lower(),
             },

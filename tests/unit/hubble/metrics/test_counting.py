@@ -114,10 +114,10 @@ def test_a_policy_that_is_named_late_is_asked_for_again() -> None:
     over = Made("policy-name")
     policies, over.names.policies = over.names.policies, lambda number: []  # type: ignore[method-assign]
     over.see(records(2, type=5, provenance=5))
-    assert values(over, "name") == {"unknown": 2}
+    assert values(over, "policy") == {"unknown": 2}
     over.names.policies = policies  # type: ignore[method-assign]
     over.see(records(3, type=5, provenance=5))
-    assert values(over, "name") == {"unknown": 2, "rule1": 3}
+    assert values(over, "policy") == {"unknown": 2, "rule1": 3}
 
 
 def test_flows_that_nobody_named_yet_wait() -> None:
