@@ -153,14 +153,15 @@ class EndpointService:
             and row.state is not EndpointState.DISCONNECTING
         }
         for number in rows:
-            self._note(number, EndpointState.REGENERATING, "writing policy")
+            self.journal.note(number, EndpointState.REGENERATING.value, "writing policy")
         self._plumbing.kernel.assign(
             {row.ifindex: assignments[number] for number, row in rows.items()},
             {row.ifindex: row.identity or 0 for row in rows.values()},
         )
         for number, row in rows.items():
             one = assignments[number]
-            self._note(number, EndpointState.READY, f"policy revision {one.generation} in force")
+            said = f"policy revision {one.generation} in force"
+            self.journal.note(number, EndpointState.READY.value, said)
             rows[number] = msgspec.structs.replace(
                 row,
                 state=EndpointState.READY,
@@ -171,6 +172,9 @@ class EndpointService:
             )
             self._opened.setdefault(number, asyncio.Event()).set()
         self._table.upsert(*rows.values())
+        if rows:
+            revision = max(assignments[number].generation for number in rows)
+            log.info("policy in force", extra={"revision": revision, "endpoints": sorted(rows)})
 
     def set_audit(self, number: int, *, audit: bool) -> None:
         """Chooses whether an endpoint is in audit mode, until it is chosen anew or deleted.

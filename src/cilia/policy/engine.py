@@ -44,8 +44,8 @@ from cilia.policy.peers import Peer, PeerTable
 from cilia.policy.prefix_table import Worlds
 from cilia.policy.provenance import Provenance, ProvenanceRule
 from cilia.policy.registry import ContentKey, NumberTable
-from cilia.policy.resolution import CidrGroup, PolicyService, Selector, claims_of
-from cilia.policy.selector_use import SelectorUse
+from cilia.policy.resolution import CidrGroup, PolicyService, claims_of
+from cilia.policy.selector_use import SelectorUse, selector_uses
 from cilia.policy.subjects import SubjectTable
 from cilia.policy.takeover import Held, take_over
 
@@ -75,6 +75,8 @@ class PolicyEngine:
         templates: Rows that policy numbers share.
         subjects: Policies, and which endpoint identities they select.
         endpoints: This node's endpoints, by id.
+        selections: Rises when policies may select other endpoints than before although they
+            are the same policies.
         assigned: What each endpoint was last assigned.
         applied: For each policy the revision at which it took effect as it is now.
     """
@@ -94,6 +96,8 @@ class PolicyEngine:
         self.templates = TemplateTable(self.provenance)
         self.numbers = NumberTable(hints.next_policy, self.templates)
         self.endpoints: dict[int, Endpoint] = {}
+        self.selections = 0
+        self._of_identity: dict[int, set[int]] = {}
         self.assigned: dict[int, Assignment] = {}
         self.applied: dict[PolicyKey, int] = {}
         self._enforcement = enforcement
@@ -129,6 +133,7 @@ class PolicyEngine:
         now = Peer(labels, ports)
         if before != now:
             self._judge_again |= before is not None
+            self.selections += number in self._of_identity
             self._count_ports(before.ports if before else frozenset(), ports)
             self.peers.put(number, now)
 
@@ -136,6 +141,7 @@ class PolicyEngine:
         """Takes an identity out; nothing in the ipcache may lead to it any more."""
         before = self.peers.peers.get(number)
         if before is not None:
+            self.selections += number in self._of_identity
             self._count_ports(before.ports, frozenset())
             self.peers.delete(number)
 
@@ -154,11 +160,13 @@ class PolicyEngine:
 
     def set_endpoint(self, endpoint_id: int, endpoint: Endpoint) -> None:
         """Adds an endpoint, or changes it; it is closed until the commit is in the kernel."""
+        self._leave(endpoint_id)
         self.endpoints[endpoint_id] = endpoint
+        self._of_identity.setdefault(endpoint.identity, set()).add(endpoint_id)
 
     def delete_endpoint(self, endpoint_id: int) -> None:
         """Takes an endpoint out."""
-        self.endpoints.pop(endpoint_id, None)
+        self._leave(endpoint_id)
         self.assigned.pop(endpoint_id, None)
 
     def set_cidr_groups(self, groups: Iterable[CidrGroup]) -> None:
@@ -238,7 +246,7 @@ class PolicyEngine:
         """The endpoints that a policy selects, in order."""
         numbers = self.subjects.spec_numbers(key).values()
         users: set[int] = set().union(*(self.subjects.users.get(n, set()) for n in numbers))
-        return sorted(e for e, endpoint in self.endpoints.items() if endpoint.identity in users)
+        return sorted(e for identity in users for e in self._of_identity.get(identity, ()))
 
     def rulebook(self, endpoint: Endpoint, instead: Mapping[int, Spec]) -> Rulebook:
         """What selects an endpoint that is there, as of the last commit.
@@ -267,23 +275,20 @@ class PolicyEngine:
 
     def selectors(self) -> list[SelectorUse]:
         """The selectors in use, with what they select and whose they are."""
-        policies: dict[Selector, set[PolicyKey]] = {}
-        for number in self._claims.numbers():
-            for selector in {one for claim in self._claims.of(number) for one in claim.needs}:
-                policies.setdefault(selector, set()).add(self.subjects.specs[number].policy)
-        return [
-            SelectorUse(
-                str(one),
-                tuple(sorted(policies.get(one, ()))),
-                self._claims.users[one],
-                tuple(self.peers.selected(one)),
-            )
-            for one in self.peers.selectors()
-        ]
+        return selector_uses(self._claims, self.subjects, self.peers)
 
     def rules(self, provenance: int) -> tuple[ProvenanceRule, ...]:
         """The rules behind a provenance number."""
         return self.provenance.rules(provenance)
+
+    def _leave(self, endpoint_id: int) -> None:
+        """Takes an endpoint out of what is known of its identity."""
+        self.selections += 1
+        before = self.endpoints.pop(endpoint_id, None)
+        if before is not None:
+            self._of_identity[before.identity].discard(endpoint_id)
+            if not self._of_identity[before.identity]:
+                del self._of_identity[before.identity]
 
     def _change_world(self, **parts: Mapping[Any, Any]) -> None:
         self._claims.set_world(msgspec.structs.replace(self._claims.world, **parts))

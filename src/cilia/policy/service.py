@@ -59,6 +59,8 @@ class PolicyService:
         self._first = True
         self._moved: list[tuple[Table[Any], int]] = []
         self._errors: dict[Key, str] = {}
+        self._heard: set[Key] = set()
+        self._reported = -1
         self._account = CommitAccount()
 
     async def run(self, ready: asyncio.Event) -> None:
@@ -131,20 +133,25 @@ class PolicyService:
         self._report()
 
     def _report(self) -> None:
-        """Writes what became of each policy."""
-        rows = []
-        for row in self._tables.policies:
-            key = PolicyKey(*row.key)
-            rows.append(
-                PolicyStatus(
-                    row.key,
-                    row.generation,
-                    self._errors.get(row.key, ""),
-                    self.engine.applied.get(key, 0),
-                    tuple(self.engine.endpoints_of(key)),
-                )
-            )
-        self._tables.policy_statuses.replace(rows)
+        """Writes what became of policies: of those that changed, or of all."""
+        heard, self._heard = self._heard, set()
+        objects, statuses = self._tables.policies, self._tables.policy_statuses
+        if self._reported == self.engine.selections:
+            statuses.upsert(*(self._status(row) for key in heard if (row := objects.get(key))))
+            statuses.delete(*(key for key in heard if key not in objects))
+        else:
+            self._reported = self.engine.selections
+            statuses.replace(map(self._status, objects))
+
+    def _status(self, row: PolicyObject) -> PolicyStatus:
+        key = PolicyKey(*row.key)
+        return PolicyStatus(
+            row.key,
+            row.generation,
+            self._errors.get(row.key, ""),
+            self.engine.applied.get(key, 0),
+            tuple(self.engine.endpoints_of(key)),
+        )
 
     # What the tables say
 
@@ -158,6 +165,7 @@ class PolicyService:
         assert row is not None, "a change has a row before or after"
         key = PolicyKey(*row.key)
         self._errors.pop(row.key, None)
+        self._heard.add(row.key)
         if change.new is None:
             self.engine.delete_policy(key)
             self._account.take_in(row.key)

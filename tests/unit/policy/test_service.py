@@ -271,3 +271,36 @@ def test_an_address_with_a_new_identity_is_judged_again_once_the_ipcache_has_it(
         await running(agent, scenario)
 
     asyncio.run(main())
+
+
+def test_the_endpoints_of_a_policy_follow_pods_without_a_word_of_policy(tmp_path):
+    async def main():
+        agent = Agent(tmp_path)
+        endpoints = agent.tables.endpoints
+
+        async def scenario():
+            agent.sync_all()
+            agent.put("p", WEB_FROM_JOB)
+            agent.put(
+                "other", {"endpointSelector": {"matchLabels": {"app": "db"}}, "ingress": [{}]}
+            )
+            await agent.until(lambda: (found := agent.status("p")) and found.endpoints == (1,))
+            for row, expected in (
+                (endpoint(3, 1000), (1, 3)),
+                (endpoint(2, 1000), (1, 2, 3)),
+                (endpoint(1, 1002), (2, 3)),
+            ):
+                endpoints.upsert(row)
+                await agent.until(lambda: agent.status("p").endpoints == expected)  # noqa: B023
+            agent.tables.identities.upsert(IdentityRow(1000, _labels("db")))
+            await agent.until(lambda: agent.status("p").endpoints == ())
+            assert agent.status("other").endpoints == (2, 3)
+            endpoints.delete(3)
+            await agent.until(lambda: agent.status("other").endpoints == (2,))
+            agent.tables.policies.delete(("CiliumNetworkPolicy", "default", "p", ""))
+            await agent.until(lambda: agent.status("p") is None)
+            assert agent.status("other").endpoints == (2,)
+
+        await running(agent, scenario)
+
+    asyncio.run(main())
