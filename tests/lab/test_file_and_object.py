@@ -1,14 +1,17 @@
 """A policy in a file and an applied object of the same name: two policies, both in force."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cilia.kernel import netns
 from lab.bare_lab import BareLab, bare_lab
 from lab.running_lab import wait_for
+from lab.traffic import Pod
 
 FILE = """\
 apiVersion: cilium.io/v2
@@ -68,6 +71,70 @@ def test_both_count_and_are_shown_apart(own: BareLab, folder: Path) -> None:
     wait_for("the file is gone", lambda: own.enforces("two", "none"))
     assert own.enforces("one", "ingress")
     assert sources(own).keys() == {"kubernetes"}
+
+
+GROUP = """\
+apiVersion: cilium.io/v2
+kind: CiliumCIDRGroup
+metadata:
+  name: resolvers
+spec:
+  externalCIDRs: [1.1.1.0/24, "2606:4700:4700::/64"]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata:
+  name: out
+spec:
+  endpointSelector: {matchLabels: {app: out}}
+  egress:
+  - toCIDRSet:
+    - cidrGroupRef: resolvers
+"""
+WORLD = ("1.1.1.1", "2606:4700:4700::1111")
+
+
+def reaches_world(pod: Pod) -> list[bool]:
+    """Whether new connections to the world get through, over IPv4 and over IPv6."""
+    found = []
+    for family, address in zip((socket.AF_INET, socket.AF_INET6), WORLD, strict=True):
+        with netns.open_socket(pod.netns, family, socket.SOCK_STREAM) as one:
+            one.settimeout(0.5)
+            found.append(one.connect_ex((address, 80)) == 0)
+    return found
+
+
+def test_a_broken_file_is_shown_until_it_is_repaired_and_what_it_said_stays(
+    own: BareLab, folder: Path
+) -> None:
+    pod = own.connect("out", {"app": "out"})
+    assert reaches_world(pod) == [True, True]
+    file = folder / "out.yaml"
+    file.write_text(GROUP.replace("1.1.1.0/24", "192.0.2.0/24"))
+    wait_for("the group has IPv6 alone", lambda: reaches_world(pod) == [False, True])
+    assert own.cilia("status").returncode == 0
+
+    file.write_text(GROUP.replace("toCIDRSet", "toCIDRSets"))
+    wait_for("status says it", lambda: "policy-files" in own.cilia("status", "--brief").stdout)
+    done = own.cilia("status")
+    assert done.returncode == 1
+    line = next(line for line in done.stdout.splitlines() if line.startswith("Policy files:"))
+    assert f"Warning  refused: {file}:15: CiliumNetworkPolicy default/out (file): " in line
+    assert "did you mean toCIDRSet?" in line
+    shown = own.cilia("policy", "list").stdout
+    told = next(line for line in shown.splitlines() if line.startswith("File "))
+    assert f"{file}:15" in told
+    assert "did you mean toCIDRSet?" in told
+    assert reaches_world(pod) == [False, True]
+
+    file.write_text(GROUP)
+    wait_for("repaired, it says more", lambda: reaches_world(pod) == [True, True])
+    wait_for("and status is well", own.is_well)
+    assert "File " not in own.cilia("policy", "list").stdout
+    file.write_text(GROUP.replace("name: resolvers", "name: gone"))
+    wait_for("without its group nothing is open", lambda: reaches_world(pod) == [False, False])
+    file.unlink()
+    wait_for("without the file it is open", lambda: reaches_world(pod) == [True, True])
 
 
 def enforced(lab: BareLab) -> str:

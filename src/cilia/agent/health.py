@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 RING_PAGES = 256
 PAGE_BYTES = 4096
+SHOWN_FILES = 3
+"""So many refused files of policies are told of."""
 
 
 def status_response(parts: Parts, usages: list[MapUsage], lost_events: int) -> Json:
@@ -29,6 +31,7 @@ def status_response(parts: Parts, usages: list[MapUsage], lost_events: int) -> J
         "cilium": cilium_status(parts),
         "kubernetes": parts.cluster.status(),
         "cni-file": cni_status(parts),
+        "policy-files": policy_files_status(parts),
         "container-runtime": {"state": "Disabled"},
         "hubble": hubble_status(parts.site.hubble_socket),
         "datapath-mode": "veth",
@@ -116,6 +119,18 @@ def cni_status(parts: Parts) -> Json:
     if not folder:
         return {"state": "Disabled", "msg": "cni-conf-dir is not set"}
     return {"state": "Ok", "msg": f"written to {folder}"}
+
+
+def policy_files_status(parts: Parts) -> Json:
+    """Returns whether every file of the folder of policies is in force as it is now."""
+    if parts.policy_files is None:
+        return {"state": "Disabled", "msg": "static-cnp-path is not set"}
+    refused = list(parts.policy_files.errors.values())
+    if not refused:
+        return {"state": "Ok", "msg": f"from {parts.settings.values.static_cnp_path}"}
+    more = len(refused) - SHOWN_FILES
+    rest = f"; and {more} more, see `cilia policy list`" if more > 0 else ""
+    return {"state": "Warning", "msg": f"refused: {'; '.join(refused[:SHOWN_FILES])}{rest}"}
 
 
 def ipam_status(parts: Parts) -> Json:

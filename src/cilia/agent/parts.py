@@ -19,6 +19,7 @@ from cilia.kernel.maps import Map
 from cilia.model.site import NodeSite
 from cilia.node import NodeNetwork, Nodes, PodNetworks
 from cilia.policy.contents import ALWAYS_MODE
+from cilia.policy.directory import PolicyDirectory
 from cilia.policy.service import PolicyService
 from cilia.runtime.clock import Clock
 from cilia.runtime.reconciler import Reconciler
@@ -82,6 +83,8 @@ class Parts:
         self.events = AgentEvents(tables, Knows(self.failure, self.frontend_numbers))
         self.policy_ready = False
         self.writers: Sequence[Reconciler[Any]] = ()
+        self.policy_files: PolicyDirectory | None = None
+        """None: no folder is followed."""
 
     @property
     def reconcilers(self) -> list[tuple[str, Reconciler[Any]]]:

@@ -16,7 +16,7 @@ from cilia.policy.conflicts import Conflicts, find_conflicts
 from cilia.policy.contents import ALWAYS_MODE, closer, closers
 from cilia.policy.extents import Party, Population
 from cilia.policy.provenance import ProvenanceRule
-from cilia.policy.resolution import World, provenance_rule
+from cilia.policy.resolution import World, groups_by_name, provenance_rule
 from cilia.runtime.table import Table
 from cilia.state.ipcache import IpcacheRow
 from cilia.state.policies import PolicyObject
@@ -73,7 +73,7 @@ def population(parts: Parts) -> Population:
     groups = [facts.group_of(row) for row in tables.cidr_groups]
     services = facts.services_of(tables.services, tables.endpoint_slices)
     world = World(
-        {group.name: group for group in groups},
+        groups_by_name(groups),
         {(each.namespace, each.name): each for each in services},
         named,
     )
@@ -160,10 +160,36 @@ def policy_source(row: PolicyObject | None) -> str:
     return row.uid if row.source else "kubernetes"
 
 
+def refused_file_json(place: str, why: str) -> Json:
+    """Returns a file that is not in force as it is now, in the form of a policy.
+
+    What it said last is among the policies, should it have been well before.
+    """
+    return {
+        "kind": "File",
+        "namespace": "",
+        "name": place.rpartition("/")[2].partition(":")[0],
+        "source": place,
+        "generation": 0,
+        "valid": False,
+        "error": why,
+        "warnings": [],
+        "revision": 0,
+        "rules": 0,
+        "endpoints": [],
+        "selected": 0,
+        "enforced": 0,
+        "pods": [],
+        "missing": [],
+        "reason": "",
+    }
+
+
 def statuses_json(parts: Parts) -> list[Json]:
     """Returns what became of each policy object on this node."""
     numbers = {row.key: row.endpoints for row in parts.tables.policy_statuses}
-    return [
+    files = [] if parts.policy_files is None else parts.policy_files.refusals()
+    return [refused_file_json(*each) for each in files] + [
         {
             "kind": row.key[0],
             "namespace": row.key[1],

@@ -182,6 +182,9 @@ def table_sources(client: KubernetesClient, tables: Tables, own: Node) -> list[T
     def name_key(item: HasMetadata) -> Hashable:
         return item.metadata.name
 
+    def group_key(item: HasMetadata) -> Hashable:
+        return (item.metadata.name, "")
+
     def full_key(item: HasMetadata) -> Hashable:
         return (item.metadata.namespace, item.metadata.name)
 
@@ -206,7 +209,7 @@ def table_sources(client: KubernetesClient, tables: Tables, own: Node) -> list[T
         node_source(client, tables, own),
         source("/api/v1/services", objects.ServiceItem, tables.services, full_key),
         source(discovery, objects.EndpointSliceItem, tables.endpoint_slices, full_key),
-        source(f"{CILIUM}/ciliumcidrgroups", objects.CidrGroupItem, tables.cidr_groups, name_key),
+        source(f"{CILIUM}/ciliumcidrgroups", objects.CidrGroupItem, tables.cidr_groups, group_key),
         remote_source(client, tables, own),
         *policy_sources(client, tables),
     ]

@@ -228,6 +228,7 @@ def make_parts(
         clock=clock,
         own=own,
     )
+    parts.policy_files = policy_files(settings, tables, clock)
     parts.writers = cluster.writers(tables, own, parts.node_names)
     return parts
 
@@ -293,7 +294,7 @@ def layers(parts: Parts, metrics: Metrics, start: Stopwatch) -> tuple[tuple[Serv
         start.all_done()
 
     return (
-        (parts.endpoints, parts.events, *policy_files(parts)),
+        (parts.endpoints, parts.events, *([parts.policy_files] if parts.policy_files else [])),
         (Stack(cluster.name, cluster.first, speakers),),
         (parts.ipcache, parts.services, parts.nodes),
         (
@@ -308,14 +309,15 @@ def layers(parts: Parts, metrics: Metrics, start: Stopwatch) -> tuple[tuple[Serv
     )
 
 
-def policy_files(parts: Parts) -> tuple[PolicyDirectory, ...]:
+def policy_files(
+    settings: AgentSettings, tables: Tables, clock: SystemClock
+) -> PolicyDirectory | None:
     """Returns what follows a folder of policies; read before policy decides anything."""
-    settings = parts.settings.values
     if not settings.static_cnp_path:
-        return ()
+        return None
     context = settings_of_policy(settings).context
     folder = Path(settings.static_cnp_path)
-    return (PolicyDirectory(folder, parts.tables.policies, parts.clock, context),)
+    return PolicyDirectory(folder, tables.policies, tables.cidr_groups, clock, context)
 
 
 class Stack:

@@ -1,7 +1,7 @@
-"""Policies from a folder of YAML files, without Kubernetes.
+"""Policies and the groups that they refer to from a folder of YAML files, without Kubernetes.
 
 A file is taken whole or not at all: while it is broken, what it said last stays in
-force, and `errors` says why, with file and line. A file that goes takes its policies along.
+force, and `errors` says why, with file and line. A file that goes takes along what it said.
 """
 
 import asyncio
@@ -16,8 +16,10 @@ from cilia.model.errors import PolicyError
 from cilia.model.rules import FILE, PolicyKey
 from cilia.policy.sources import parse_policy
 from cilia.policy.syntax.context import Context
+from cilia.policy.syntax.groups import GROUP, parse_group
 from cilia.policy.trial.documents import SUFFIXES, BrokenInput, Document, read_documents
 from cilia.runtime.table import Table
+from cilia.state.cidr_groups import CidrGroup
 from cilia.state.policies import PolicyObject
 
 log = logging.getLogger(__name__)
@@ -38,17 +40,31 @@ class Sleeper(Protocol):
 
 
 class PolicyDirectory:
-    """Keeps the policies table as the files of one folder are, beside what others put there."""
+    """Keeps two tables as the files of one folder are, beside what others put there.
+
+    Args:
+        folder: Looked at with its subfolders.
+        table: Of policies.
+        groups: Of CiliumCIDRGroups.
+        clock: When to look again.
+        context: What policies are read with.
+    """
 
     name = "policy directory"
 
     def __init__(
-        self, folder: Path, table: Table[PolicyObject], clock: Sleeper, context: Context
+        self,
+        folder: Path,
+        table: Table[PolicyObject],
+        groups: Table[CidrGroup],
+        clock: Sleeper,
+        context: Context,
     ) -> None:
         self._broken: dict[Path, str] = {}
         self._twice: dict[Path, str] = {}
         self._folder = folder
         self._table = table
+        self._groups = groups
         self._clock = clock
         self._context = context
         self._stamps: dict[Path, Stamp] = {}
@@ -60,6 +76,14 @@ class PolicyDirectory:
     def errors(self) -> dict[Path, str]:
         """For each file that is not in force as it is now, why; it names the line."""
         return self._twice | self._broken
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """(`file:line`, why) of each file that is not in force as it is now, in order."""
+        found = []
+        for path, text in sorted(self.errors.items()):
+            line, _, why = text.removeprefix(str(path)).partition(": ")
+            found.append((f"{path}{line}", why))
+        return found
 
     async def run(self, ready: asyncio.Event) -> None:
         """Follows the folder until cancelled; ready when it has been read once."""
@@ -130,7 +154,7 @@ class PolicyDirectory:
         found: Documents = {}
         for document in read_documents(path):
             try:
-                key = parse_policy(document.content, self._context, FILE).key
+                key = self._key(document)
             except PolicyError as error:
                 raise document.broken(error) from None
             if key in found:
@@ -138,8 +162,14 @@ class PolicyDirectory:
             found[key] = document
         return found
 
+    def _key(self, document: Document) -> PolicyKey:
+        content = document.content
+        if isinstance(content, dict) and content.get("kind") == GROUP:
+            return PolicyKey(GROUP, "", parse_group(content).name, FILE)
+        return parse_policy(content, self._context, FILE).key
+
     def _tell(self) -> None:
-        """Makes the table say what the files do; of two files that name one policy, the first."""
+        """Makes the tables say what the files do; of two files that name one object, the first."""
         self._generation += 1
         self._twice.clear()
         places: Documents = {}
@@ -149,14 +179,20 @@ class PolicyDirectory:
                     first = places[key].place
                     self._twice[path] = f"{document.place}: {key} is in {first} already"
                     log.error("policy twice", extra={"error": self._twice[path]})
-        fresh = [
-            _row(key, document, self._generation)
-            for key, document in places.items()
-            if self._places.get(key) is not document
-        ]
-        self._table.upsert(*fresh)
-        self._table.delete(*[astuple(key) for key in self._places.keys() - places.keys()])
+        fresh = {key: one for key, one in places.items() if self._places.get(key) is not one}
+        gone = self._places.keys() - places.keys()
+        self._groups.upsert(*[_group(one) for key, one in fresh.items() if key.kind == GROUP])
+        self._table.upsert(
+            *[_row(key, one, self._generation) for key, one in fresh.items() if key.kind != GROUP]
+        )
+        self._table.delete(*[astuple(key) for key in gone if key.kind != GROUP])
+        self._groups.delete(*[(key.name, key.source) for key in gone if key.kind == GROUP])
         self._places = places
+
+
+def _group(document: Document) -> CidrGroup:
+    group = parse_group(document.content)
+    return CidrGroup(group.name, group.labels, group.cidrs, FILE)
 
 
 def _row(key: PolicyKey, document: Document, generation: int) -> PolicyObject:

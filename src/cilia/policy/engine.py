@@ -44,7 +44,12 @@ from cilia.policy.peers import Peer, PeerTable
 from cilia.policy.prefix_table import Worlds
 from cilia.policy.provenance import Provenance, ProvenanceRule
 from cilia.policy.registry import ContentKey, NumberTable
-from cilia.policy.resolution import CidrGroup, PolicyService, claims_of
+from cilia.policy.resolution import (
+    CidrGroup,
+    PolicyService,
+    claims_of,
+    groups_by_name,
+)
 from cilia.policy.selector_use import SelectorUse, selector_uses
 from cilia.policy.subjects import SubjectTable
 from cilia.policy.takeover import Held, take_over
@@ -171,7 +176,7 @@ class PolicyEngine:
 
     def set_cidr_groups(self, groups: Iterable[CidrGroup]) -> None:
         """Says which CiliumCIDRGroups there are."""
-        named = {group.name: group for group in groups}
+        named = groups_by_name(groups)
         if named != self._claims.world.groups:
             self._change_world(groups=named)
 

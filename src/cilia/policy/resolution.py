@@ -54,11 +54,20 @@ class PolicyService(msgspec.Struct, frozen=True):
 class World(msgspec.Struct, frozen=True):
     """What references in rules are looked up in."""
 
-    groups: Mapping[str, CidrGroup] = {}
+    groups: Mapping[str, tuple[CidrGroup, ...]] = {}
+    """By name: one applied, one of a file, or both."""
     services: Mapping[tuple[str, str], PolicyService] = {}
     """By namespace and name."""
     named_ports: Mapping[str, Set[tuple[int, int]]] = {}
     """Name -> (protocol, port) of every pod anywhere that has one of that name."""
+
+
+def groups_by_name(groups: Iterable[CidrGroup]) -> dict[str, tuple[CidrGroup, ...]]:
+    """Groups as `World` has them."""
+    named: dict[str, tuple[CidrGroup, ...]] = {}
+    for group in groups:
+        named[group.name] = (*named.get(group.name, ()), group)
+    return named
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -146,9 +155,10 @@ def _peer_selectors(peers: Peers, world: World) -> Iterable[Selector]:
 
 def _group_prefixes(reference: CidrGroupReference, world: World) -> CidrSet:
     if reference.selector is None:
-        found = [world.groups[reference.name]] if reference.name in world.groups else []
+        found = list(world.groups.get(reference.name, ()))
     else:
-        found = [g for g in world.groups.values() if reference.selector.matches(g.labels)]
+        groups = (group for named in world.groups.values() for group in named)
+        found = [group for group in groups if reference.selector.matches(group.labels)]
     prefixes = [prefix for group in found for prefix in group.prefixes]
     if not reference.excluded:
         return plain_cidr_set(prefixes)

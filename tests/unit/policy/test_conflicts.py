@@ -11,7 +11,7 @@ from cilia.policy import conflicts as module
 from cilia.policy import extents
 from cilia.policy.conflicts import find_conflicts
 from cilia.policy.extents import Population
-from cilia.policy.resolution import World
+from cilia.policy.resolution import World, groups_by_name
 from cilia.policy.sources import parse_policy
 
 from .oracle import concerns, rules_of, selects
@@ -67,7 +67,7 @@ def population(pods, groups=None, services=()):
     for name, protocol, port in (port for party in pods for port in ports_of(party)):
         named.setdefault(name, set()).add((protocol, port))
     world = World(
-        {group.name: group for group in engine_groups(groups or {})},
+        groups_by_name(engine_groups(groups or {})),
         {(s.namespace, s.name): s for s in engine_services(services)},
         named,
     )

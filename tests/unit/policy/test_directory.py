@@ -39,8 +39,9 @@ class Clock:
 
 class Folder:
     def __init__(self, path):
-        self.path, self.table = path, Tables().policies
-        self.source = PolicyDirectory(path, self.table, Clock(), Context())
+        tables = Tables()
+        self.path, self.table, self.groups = path, tables.policies, tables.cidr_groups
+        self.source = PolicyDirectory(path, self.table, self.groups, Clock(), Context())
         self.writes = 0
 
     def write(self, file, name, field="ingress", more=""):
@@ -78,8 +79,49 @@ def test_a_broken_file_names_the_line_and_leaves_what_it_said(folder):
     (error,) = folder.source.errors.values()
     assert error.startswith(f"{folder.path / 'a.yaml'}:7: ")
     assert "did you mean ingress" in error
+    ((place, why),) = folder.source.refusals()
+    assert place == f"{folder.path / 'a.yaml'}:7"
+    assert why.startswith("CiliumNetworkPolicy default/one (file): spec.ingres: ")
     folder.write("a.yaml", "one")
     assert folder.source.errors == {}
+
+
+GROUP = """\
+---
+kind: CiliumCIDRGroup
+metadata:
+  name: offices
+  labels: {site: berlin}
+spec:
+  externalCIDRs:
+  - 192.0.2.0/24
+  - %s
+"""
+
+
+def test_groups_come_change_and_go_with_their_file(folder):
+    folder.write("a.yaml", "one", more=GROUP % "2001:db8::/32")
+    (group,) = folder.groups
+    assert (group.name, group.labels) == ("offices", (("site", "berlin"),))
+    assert group.cidrs == ("192.0.2.0/24", "2001:db8::/32")
+    folder.write("a.yaml", "one", more=GROUP % "2001:db8::/129")
+    assert list(folder.groups) == [group]
+    ((place, why),) = folder.source.refusals()
+    assert place == f"{folder.path / 'a.yaml'}:19"
+    assert "spec.externalCIDRs[1]" in why
+    assert "is not a prefix" in why
+    folder.write("a.yaml", "one")
+    assert list(folder.groups) == []
+    assert folder.names() == ["one"]
+
+
+def test_an_applied_group_of_the_same_name_stays_beside_the_files(folder):
+    folder.write("a.yaml", "one", more=GROUP % "2001:db8::/32")
+    (held,) = folder.groups
+    applied = msgspec.structs.replace(held, source="", cidrs=("198.51.100.0/24",))
+    folder.groups.upsert(applied)
+    folder.write("a.yaml", "one")
+    assert list(folder.groups) == [applied]
 
 
 def test_a_rule_has_a_place(folder):
@@ -143,7 +185,7 @@ def test_the_service_reads_again_when_time_goes_on(tmp_path):
     async def main():
         folder = Folder(tmp_path)
         clock = Clock()
-        source = PolicyDirectory(tmp_path, folder.table, clock, Context())
+        source = PolicyDirectory(tmp_path, folder.table, folder.groups, clock, Context())
         (tmp_path / "a.yaml").write_text(POLICY.format(name="one", field="ingress"))
         ready = asyncio.Event()
         task = asyncio.create_task(source.run(ready))

@@ -18,7 +18,7 @@ POLL_S = 0.2
 def unhealthy(status: Json) -> list[str]:
     """What is not well, one sentence a part; empty when all is."""
     found = []
-    for name in ("cilium", "kubernetes", "cni-file", "hubble", "bpf-maps"):
+    for name in ("cilium", "kubernetes", "cni-file", "policy-files", "hubble", "bpf-maps"):
         part = status.get(name) or {}
         if part.get("state") in ("Failure", "Warning"):
             found.append(f"{name}: {part.get('msg', part['state'])}")
@@ -57,6 +57,7 @@ def status_lines(status: Json, verbose: bool) -> list[str]:
         "Kubernetes APIs": str((status.get("kubernetes") or {}).get("k8s-api-versions") or []),
         "KubeProxyReplacement": str((status.get("kube-proxy-replacement") or {}).get("mode", "")),
         "CNI Config file": _part(status.get("cni-file") or {}),
+        "Policy files": _part(status.get("policy-files") or {"state": "Disabled"}),
         "Cilium": _part(status.get("cilium") or {}),
         "NodeMonitor": _monitor(status.get("nodeMonitor")),
         "IPAM": ipam.get("status", ""),

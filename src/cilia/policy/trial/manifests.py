@@ -16,6 +16,7 @@ from cilia.model.rules import Policy, PolicyKey
 from cilia.policy.resolution import CidrGroup, PolicyService
 from cilia.policy.sources import KINDS, Context, parse_policy
 from cilia.policy.syntax.fields import Field
+from cilia.policy.syntax.groups import GROUP, parse_group
 from cilia.policy.trial.documents import BrokenInput, Document
 
 Name = tuple[str, str]
@@ -120,7 +121,7 @@ def _read(found: Manifests, document: Document, context: Context) -> None:
         "Node": _node,
         "Service": _service,
         "EndpointSlice": _slice,
-        "CiliumCIDRGroup": _group,
+        GROUP: _group,
     }
     reader = _workload if kind in _TEMPLATES else readers.get(kind)
     if reader is not None:
@@ -206,10 +207,9 @@ def _slice(found: Manifests, root: Field) -> None:
 
 
 def _group(found: Manifests, root: Field) -> None:
-    name = _text(root, "metadata", "name")
-    labels = label_set(Label("k8s", *p) for p in _labels(root, "metadata", "labels").items())
-    prefixes = tuple(item.text() for item in _items(root, "spec", "externalCIDRs"))
-    found.groups[name] = CidrGroup(name, labels, prefixes)
+    group = parse_group(root.found)
+    labels = label_set(Label("k8s", *pair) for pair in group.labels)
+    found.groups[group.name] = CidrGroup(group.name, labels, group.cidrs)
 
 
 def _member(field: Field, *names: str) -> Field | None:
