@@ -17,10 +17,12 @@ class AgentClient:
     Args:
         path: the agent's unix socket.
         timeout_s: how long one answer may take.
+        server: what it is called in errors.
     """
 
-    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
+    def __init__(self, path: Path, timeout_s: float = 30.0, *, server: str = "agent") -> None:
         self._path = path
+        self._server = server
         self._timeout_s = timeout_s
 
     def get(self, path: str, **query: str) -> Json:
@@ -45,7 +47,7 @@ class AgentClient:
             status, payload = decode_answer(answer)
         except ValueError:
             raise ClientError(
-                f"{self._path} does not speak HTTP", "is it the agent's socket?"
+                f"{self._path} does not speak HTTP", f"is it the {self._server}'s socket?"
             ) from None
         if status >= 400:
             raise ClientError(f"{method} {path}: {error_text(payload) or status}")
@@ -59,12 +61,13 @@ class AgentClient:
                 conn.sendall(request)
                 return b"".join(iter(lambda: conn.recv(1 << 16), b""))
             except TimeoutError:
+                what = f"the {self._server} at {self._path} did not answer"
                 raise ClientError(
-                    f"the agent at {self._path} did not answer within {self._timeout_s:g} s",
+                    f"{what} within {self._timeout_s:g} s",
                     "see its log; `cilia status --wait` waits until it is ready",
                 ) from None
             except OSError as error:
                 raise ClientError(
-                    f"cannot reach the agent at {self._path}: {error.strerror}",
+                    f"cannot reach the {self._server} at {self._path}: {error.strerror}",
                     "is it running? `cilia lab status` shows the lab's processes",
                 ) from None

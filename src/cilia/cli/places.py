@@ -66,6 +66,11 @@ class Place:
         return self.agent_socket.with_name("monitor.sock")
 
     @property
+    def observer_socket(self) -> Path:
+        """The observer's REST socket, beside them."""
+        return self.agent_socket.with_name("observer.sock")
+
+    @property
     def hubble_socket(self) -> Path:
         """The observer's gRPC socket, beside them."""
         return self.agent_socket.with_name("hubble.sock")

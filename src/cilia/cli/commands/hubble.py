@@ -24,6 +24,9 @@ COMMANDS = {
     word: f"cilia.cli.commands.{module}:{word}"
     for word, module in (("observe", "hubble_observe"), ("config", "hubble_config"))
 }
+LISTS = {
+    word: f"cilia.cli.commands.hubble_connections:{word}" for word in ("connections", "totals")
+}
 WIDE = ("dict", "json", "table", "wide")
 
 
@@ -53,7 +56,7 @@ def status(server: ServerFlags, output: str) -> None:
     click.echo(_report().status(observer.status(), output, server.address()))
 
 
-@hubble.group(name="list")
+@hubble.group(name="list", cls=LazyGroup, lazy=LISTS)
 def list_() -> None:
     """List what observers know."""
 

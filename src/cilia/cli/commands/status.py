@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from cilia.cli.errors import ClientError
-from cilia.cli.grammar import agent, output_option
+from cilia.cli.grammar import agent, output_option, place
+from cilia.cli.hubble.account import connections_text, events_text, read_account
 from cilia.cli.output import colour, emit
 
 Json = Any
@@ -48,7 +49,7 @@ def _masquerading(status: Json) -> str:
 
 
 def status_lines(status: Json, verbose: bool) -> list[str]:
-    """The parts of a StatusResponse, one a line."""
+    """The parts of a StatusResponse, one a line; with its `observer`, what that saw and lost."""
     ipam = status.get("ipam") or {}
     controllers = status.get("controllers") or []
     failing = [c for c in controllers if (c.get("status") or {}).get("consecutive-failure-count")]
@@ -69,6 +70,9 @@ def status_lines(status: Json, verbose: bool) -> list[str]:
         "Controller Status": f"{len(controllers) - len(failing)}/{len(controllers)} healthy",
         "Hubble": _part(status.get("hubble") or {"state": "Disabled"}),
     }
+    if status.get("observer"):
+        parts["Events"] = events_text(status["observer"])
+        parts["Connections"] = connections_text(status["observer"])
     lines = [f"{name + ':':<{WIDTH}}{text}".rstrip() for name, text in parts.items()]
     at = next(i for i, line in enumerate(lines) if line.startswith("Controller Status"))
     lines[at + 1 : at + 1] = [_controller(c) for c in (controllers if verbose else failing)]
@@ -139,6 +143,7 @@ def status(
     """Show whether every part of this node is well; exit code 1 when one is not."""
     answer = wait_ready(limit_s) if wait else agent().get("/v1/healthz")
     troubles = unhealthy(answer)
+    answer["observer"] = read_account(place().observer_socket)
     if brief:
         click.echo("\n".join(troubles) or "OK")
     else:
