@@ -40,6 +40,8 @@ gen: setup
 	@$(BIN)/python tools/layout_dump.py
 	@$(BIN)/python tools/verifier_record.py
 	@$(BIN)/python tools/bench_page.py
+	@$(BIN)/python tools/metrics_page.py
+	@$(BIN)/python tools/dashboards.py
 
 clean:
 	@rm -rf build dist .make src/cilia.egg-info

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,7 +19,8 @@ def test_the_page_of_benchmarks_is_fresh() -> None:
     assert module.PAGE.read_text() == module.page(), "run: python tools/bench_page.py"
 
 
-def test_the_modules_of_the_proto_files_are_fresh() -> None:
-    command = [sys.executable, str(ROOT / "tools/hubble_proto.py"), "--check"]
+@pytest.mark.parametrize("tool", ["hubble_proto", "metrics_page", "dashboards"])
+def test_what_is_generated_is_fresh(tool: str) -> None:
+    command = [sys.executable, str(ROOT / f"tools/{tool}.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cilia.agent.counters import Rows
 from cilia.agent.hits_file import HitsFile
+from cilia.agent.metrics.census import Census, census_of
 from cilia.agent.rule_hits import RuleHits
 from cilia.datapath.maps.conntrack import ConntrackMap
 from cilia.datapath.maps.denied import DeniedMap
@@ -37,6 +38,7 @@ class RuleAccounting:
 
     Attributes:
         hits: The account.
+        census: Of the connections that the last sweep met; empty before the first.
     """
 
     name = "rule accounting"
@@ -59,6 +61,7 @@ class RuleAccounting:
         # A look that began earlier must not be taken in later: its counters would seem to fall.
         self._turn = asyncio.Lock()
         self.hits = RuleHits(clock, self._file.read())
+        self.census: Census = {}
 
     async def run(self, ready: asyncio.Event) -> None:
         """Keeps new numbers until cancelled."""
@@ -82,7 +85,7 @@ class RuleAccounting:
         An agent that is killed in here loses the last interval of the connections removed.
         """
         async with self._turn:
-            removed = await asyncio.to_thread(self._conntrack.sweep, seen=self._observe)
+            removed = await asyncio.to_thread(self._sweep)
             await self._keep()
         return removed
 
@@ -91,6 +94,15 @@ class RuleAccounting:
         if self._fold(self.hits):
             await asyncio.to_thread(self._write)
             self._kept = newest
+
+    def _sweep(self) -> int:
+        now_s = int(self._clock.monotonic())
+
+        def seen(keys: Rows, values: Rows) -> None:
+            self.census = census_of(keys, values, now_s)
+            self._observe(keys, values)
+
+        return self._conntrack.sweep(now_s, seen=seen)
 
     def _look(self) -> None:
         self._observe(*self._conntrack.columns())

@@ -10,8 +10,8 @@ import pytest
 from cilia.agent.alone import LoneNode, PolicyLog
 from cilia.agent.kubernetes import KubernetesCluster
 from cilia.agent.local_pods import LocalPods
-from cilia.agent.settings import AgentSettings, node_site
 from cilia.agent.metrics.counters import Counters
+from cilia.agent.settings import AgentSettings, node_site
 from cilia.agent.wiring import choose_cluster
 from cilia.model.errors import CiliaError, InvalidValue
 from cilia.state.endpoints import EndpointRow, EndpointState

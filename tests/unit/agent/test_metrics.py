@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from cilia.agent.metrics.census import census_of
 from cilia.agent.metrics.choice import chosen_families
 from cilia.agent.metrics.counters import Counters, CountingHandler, path_template
 from cilia.agent.metrics.families import FAMILIES, family_of
@@ -19,6 +22,7 @@ from cilia.agent.metrics.looks import traffic
 from cilia.agent.metrics.registry import Chosen
 from cilia.agent.metrics.verdicts import PolicyVerdicts
 from cilia.agent.rule_hits import Account, Hits
+from cilia.datapath import layout
 from cilia.datapath.maps.metric import MetricRow
 from cilia.model.errors import InvalidValue
 from cilia.model.rules import Direction, PolicyKey
@@ -273,6 +277,23 @@ def test_the_sum_of_verdicts_is_the_sum_of_the_account(steps: list[dict[str, int
     for step in steps:
         account[0] = Account(0, {rule(name): Hits(1, n, 1) for name, n in step.items()})
         assert sum(verdicts(collector).values()) == sum(step.values())
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([1, 6, 17]), st.integers(0, 20))))
+def test_connections_are_counted_by_kind(rows: list[tuple[bool, int, int]]) -> None:
+    key, value = layout.map_types("conntrack")
+    keys, values_ = np.zeros(len(rows), key), np.zeros(len(rows), value)
+    wanted: Counter[tuple[str, str, str]] = Counter()
+    for at, (is_v6, protocol, expires_s) in enumerate(rows):
+        address = "fd00::1" if is_v6 else "10.0.0.1"
+        keys[at]["low"] = np.frombuffer(layout.encode_address(address), "V16")[0]
+        keys[at]["protocol"], values_[at]["expires_s"] = protocol, expires_s
+        family = "ipv6" if is_v6 else "ipv4"
+        status = "deleted" if expires_s < 10 else "alive"
+        wanted[family, "TCP" if protocol == 6 else "non-TCP", status] += 1
+    found = census_of(keys, values_, 10)
+    assert len(found) == 8
+    assert Counter(found) == wanted
 
 
 def test_a_metric_of_the_registry_is_known_by_its_written_name() -> None:

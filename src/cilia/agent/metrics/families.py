@@ -67,6 +67,11 @@ _DATAPATH = [
         ("bpf_maps_virtual_memory_max_bytes", "", "Memory of this node's kernel maps."),
         ("bpf_progs", "", "Kernel programs of this node."),
         ("bpf_progs_virtual_memory_max_bytes", "", "Memory of this node's kernel programs."),
+        (
+            "datapath_conntrack_gc_entries",
+            "family protocol status",
+            "Connections that the last sweep found alive, and that it deleted.",
+        ),
         ("datapath_conntrack_gc_interval_seconds", "global", "Time between two sweeps."),
     ),
     *_families(

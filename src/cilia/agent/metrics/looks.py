@@ -90,6 +90,7 @@ class Looks:
         yield look("reconciler_errors_current", _by_word(failing))
         yield number("nodes_all_num", len(parts.tables.nodes))
         interval_s = parts.settings.values.conntrack_gc_interval_s
+        yield look("datapath_conntrack_gc_entries", sorted(parts.accounting.census.items()))
         yield look("datapath_conntrack_gc_interval_seconds", [(("global",), interval_s)])
         yield look("version", [((__version__, "", platform.machine()), 1)])
         if parts.cluster.server:

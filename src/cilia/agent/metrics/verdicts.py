@@ -1,6 +1,6 @@
 """Verdicts by the policies behind them, from the account of rules."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from prometheus_client.metrics_core import Metric
 
@@ -27,14 +27,14 @@ class PolicyVerdicts:
         self._account = account
         self._most = most
         self._own: set[Policy] = set()
+        self._summed: tuple[Account | None, dict[tuple[str, ...], Hits]] = (None, {})
 
     def collect(self) -> Iterable[Metric]:
         """Returns the account as it was kept last."""
         account = self._account()
-        sums = self._sums(account.totals)
-        if account.rest.packets:
-            labels = (*OTHER, "unknown", "deny")
-            sums[labels] = sums.get(labels, Hits()).adding(account.rest)
+        if account is not self._summed[0]:
+            self._summed = (account, self._sums(account))
+        sums = self._summed[1]
         for family, field in (
             ("policy_verdict_packets_total", "packets"),
             ("policy_verdict_bytes_total", "bytes"),
@@ -44,7 +44,8 @@ class PolicyVerdicts:
                 family, [(labels, getattr(hits, field)) for labels, hits in sorted(sums.items())]
             )
 
-    def _sums(self, totals: Mapping[ProvenanceRule, Hits]) -> dict[tuple[str, ...], Hits]:
+    def _sums(self, account: Account) -> dict[tuple[str, ...], Hits]:
+        totals = account.totals
         present = {_policy(rule) for rule in totals}
         self._own &= present
         room = self._most - len(self._own)
@@ -55,6 +56,8 @@ class PolicyVerdicts:
             named = policy if policy in self._own else OTHER
             labels = (*named, rule.direction.name.lower(), rule.verdict)
             sums[labels] = sums.get(labels, Hits()).adding(hits)
+        if account.rest.packets:
+            sums[*OTHER, "unknown", "deny"] = account.rest
         return sums
 
 
