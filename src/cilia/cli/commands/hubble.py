@@ -9,7 +9,7 @@ import click
 
 from cilia import __version__
 from cilia.cli.errors import ClientError
-from cilia.cli.grammar import LazyGroup
+from cilia.cli.grammar import AliasGroup
 from cilia.cli.hubble.options import (
     ServerFlags,
     config_file,
@@ -21,8 +21,15 @@ from cilia.cli.hubble.options import (
 )
 
 COMMANDS = {
-    word: f"cilia.cli.commands.{module}:{word}"
-    for word, module in (("observe", "hubble_observe"), ("config", "hubble_config"))
+    word.replace("_", "-"): f"cilia.cli.commands.{module}:{word}"
+    for word, module in (
+        ("config", "hubble_config"),
+        ("disable", "hubble_local"),
+        ("enable", "hubble_local"),
+        ("observe", "hubble_observe"),
+        ("port_forward", "hubble_local"),
+        ("record", "hubble_local"),
+    )
 }
 LISTS = {
     word: f"cilia.cli.commands.hubble_connections:{word}" for word in ("connections", "totals")
@@ -30,11 +37,19 @@ LISTS = {
 WIDE = ("dict", "json", "table", "wide")
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS)
+class Words(AliasGroup):
+    """Groups that know the stock tool's short words."""
+
+    ALIASES = {"node": "nodes", "namespace": "namespaces", "peer": "peers", "w": "watch"}
+
+
+@click.group(cls=Words, lazy=COMMANDS)
 @click.option("--config", "file", metavar="FILE", help="defaults of flags [HUBBLE_CONFIG]")
+@option("-D", "--debug", is_flag=True, help="say what is being done on stderr")
 @click.pass_context
-def hubble(ctx: click.Context, file: str | None) -> None:
+def hubble(ctx: click.Context, file: str | None, debug: bool) -> None:
     """Who talked to whom, and why it was allowed."""
+    ctx.meta["hubble.debug"] = debug
     path = Path(file) if file else config_file()
     ctx.meta["hubble.config"] = path
     ctx.default_map = defaults(read_config(path))
@@ -56,7 +71,7 @@ def status(server: ServerFlags, output: str) -> None:
     click.echo(_report().status(observer.status(), output, server.address()))
 
 
-@hubble.group(name="list", cls=LazyGroup, lazy=LISTS)
+@hubble.group(name="list", cls=Words, lazy=LISTS)
 def list_() -> None:
     """List what observers know."""
 
@@ -77,7 +92,7 @@ def namespaces(server: ServerFlags, output: str) -> None:
     click.echo(_report().namespaces(connect(server).namespaces(), output))
 
 
-@hubble.group()
+@hubble.group(cls=Words)
 def watch() -> None:
     """Watch what observers know."""
 

@@ -13,7 +13,14 @@ import click
 from cilia.cli.errors import ClientError
 from cilia.cli.hubble.filters import NOT, filter_lists
 from cilia.cli.hubble.flags import FLAGS, FilterFlag
-from cilia.cli.hubble.options import ServerFlags, connect, option, server_options
+from cilia.cli.hubble.options import (
+    ServerFlags,
+    connect,
+    debug,
+    is_debugging,
+    option,
+    server_options,
+)
 from cilia.cli.hubble.selection import ALL, DEFAULT_LAST, Selection, field_mask, selection_request
 from cilia.cli.hubble.times import LAYOUTS
 
@@ -157,12 +164,27 @@ def observe(ctx: click.Context, /, kind: str, server: ServerFlags, **given: Any)
             given["input_file"], kind, request
         )
     else:
-        observer = connect(server, of_node=kind != "flows")
-        messages = getattr(observer, kind.replace("-", "_"))(request)
+        messages = asked(server, kind, request)
     if given["top"]:
         click.echo(show.top(messages, given["top"], given["by"].split(",")))
         return
-    show.lines(messages, given, coloured=is_coloured(given["color"]))
+    show.lines(messages, given, coloured=is_coloured(given["color"]), debug=is_debugging())
+
+
+def asked(server: ServerFlags, kind: str, request: Json) -> Any:
+    """The stream of a server; one that is followed outlives it."""
+
+    def connected() -> Any:
+        return connect(server, of_node=kind != "flows")
+
+    debug(f"asking for {kind}: {json.dumps(request)}")
+    method = kind.replace("-", "_")
+    if not request.get("follow"):
+        return getattr(connected(), method)(request)
+    follower = importlib.import_module("cilia.cli.hubble.following").Follower(
+        connected, method, lambda news: click.echo(news, err=True)
+    )
+    return follower.messages(request)
 
 
 def is_coloured(choice: str) -> bool:

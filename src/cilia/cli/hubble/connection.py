@@ -11,6 +11,7 @@ import msgspec
 from google.protobuf.message import Message
 
 from cilia.cli.errors import ClientError
+from cilia.cli.hubble.following import LostError
 from cilia.hubble.proto.flow.flow_pb2 import FlowFilter
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
@@ -37,6 +38,8 @@ class Target(msgspec.Struct, frozen=True):
     server_name: str = ""
     user: str = ""
     password: str = ""
+    trusts_all: bool = False
+    """Whatever certificate the server shows is believed."""
     dial_s: float = 5.0
     request_s: float = 12.0
 
@@ -52,6 +55,8 @@ class Observer:
         self._target = target
         self._channel = _channel(target)
         self._stub = ObserverStub(self._channel)
+        self.has_answered = False
+        """Whether a stream has brought something."""
         self._metadata: tuple[tuple[str, str], ...] = ()
         if target.user:
             word = base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
@@ -111,15 +116,20 @@ class Observer:
             raise self._failure(error) from None
 
     def _stream(self, start: Any) -> Iterator[Any]:
+        call = start()
         try:
-            yield from start()
+            for answer in call:
+                self.has_answered = True
+                yield answer
         except grpc.RpcError as error:
             raise self._failure(error) from None
+        finally:
+            call.cancel()
 
     def _failure(self, error: Any) -> ClientError:
         code, details = error.code(), error.details()
         if code == grpc.StatusCode.UNAVAILABLE:
-            return ClientError(
+            return LostError(
                 f"cannot reach the observer at {self._target.address}: {details}",
                 "is it running? `cilia lab status` shows the lab's processes",
             )
@@ -176,32 +186,39 @@ def _channel(target: Target) -> grpc.Channel:
     if address.startswith("unix:"):
         path = Path("/" + address.removeprefix("unix:").lstrip("/"))
         if not path.exists():
-            raise ClientError(
+            raise LostError(
                 f"no observer at {path}: no such socket",
                 "is it running? `cilia lab status` shows the lab's processes",
             )
         return grpc.insecure_channel(f"unix:{path}")
-    options = [("grpc.ssl_target_name_override", target.server_name)] if target.server_name else []
     if is_tls:
-        channel = grpc.secure_channel(address, _credentials(target), options)
+        credentials, name = _credentials(target, address)
+        options = [("grpc.ssl_target_name_override", name)] if name else []
+        channel = grpc.secure_channel(address, credentials, options)
     else:
-        channel = grpc.insecure_channel(address, options)
+        channel = grpc.insecure_channel(address)
     try:
         grpc.channel_ready_future(channel).result(timeout=target.dial_s)
     except grpc.FutureTimeoutError:
         channel.close()
-        raise ClientError(
+        raise LostError(
             f"cannot reach {address} within {target.dial_s:g} s",
             "is the address right, and does it speak TLS (--tls)?",
         ) from None
     return channel
 
 
-def _credentials(target: Target) -> grpc.ChannelCredentials:
+def _credentials(target: Target, address: str) -> tuple[grpc.ChannelCredentials, str]:
+    """What TLS needs, and the name to expect in the server's certificate; empty: the address."""
     try:
         roots = b"".join(Path(file).read_bytes() for file in target.ca_files) or None
         key = Path(target.key).read_bytes() if target.key else None
         chain = Path(target.certificate).read_bytes() if target.certificate else None
     except OSError as error:
         raise ClientError(f"{error.filename}: {error.strerror}", "see the --tls flags") from None
-    return grpc.ssl_channel_credentials(roots, key, chain)
+    name = target.server_name
+    if target.trusts_all:
+        insecure = importlib.import_module("cilia.cli.hubble.insecure")
+        own = (target.certificate, target.key) if target.certificate else None
+        roots, name = insecure.shown_certificate(address, target.dial_s, own)
+    return grpc.ssl_channel_credentials(roots, key, chain), name

@@ -44,6 +44,8 @@ class Look(msgspec.Struct, frozen=True):
     nodes: bool = False
     policies: bool = False
     why: bool = False
+    debug: bool = False
+    """News of nodes that need no attention too."""
     bare: bool = False
     """JSON of the flow alone, as old versions of the stock tool wrote it."""
 
@@ -278,6 +280,8 @@ def node_status_line(message: Message, look: Look) -> str:
     names = list(status.node_names)
     head = f"{stamp(message.time, look)} [{message.node_name}]: "
     match status.state_change:
+        case 1 if look.debug:
+            return f"{head}Receiving flows from {len(names)} nodes: {shortened(names)}"
         case 2:
             return f"{head}{len(names)} nodes are unavailable: {shortened(names)}"
         case 4:

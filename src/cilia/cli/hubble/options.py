@@ -32,6 +32,12 @@ class ServerFlags(msgspec.Struct, frozen=True):
     basic_auth_password: str
     timeout: str
     request_timeout: str
+    port_forward: bool
+    port_forward_port: int
+    kubeconfig: str
+    kube_context: str
+    kube_namespace: str
+    tls_allow_insecure: bool
 
     def address(self, *, of_node: bool = False) -> str:
         """The server that was named, else the relay of all nodes, else one node's observer.
@@ -69,6 +75,12 @@ _SERVER = (
     option("--basic-auth-password", default="", metavar="WORD", help="password"),
     option("--timeout", default="5s", metavar="DURATION", help="for the connection"),
     option("--request-timeout", default="12s", metavar="DURATION", help="for one answer"),
+    option("-P", "--port-forward", is_flag=True, help="reach the cluster's relay with kubectl"),
+    option("--port-forward-port", type=click.IntRange(0, 65535), default=4245, help="… from here"),
+    option("--kubeconfig", default="", metavar="FILE", help="… in the cluster of this file"),
+    option("--kube-context", default="", metavar="NAME", help="… in this context of it"),
+    option("--kube-namespace", default="kube-system", metavar="NS", help="… in this namespace"),
+    option("--tls-allow-insecure", is_flag=True, help="trust whatever certificate comes"),
 )
 
 
@@ -103,7 +115,7 @@ def connect(flags: ServerFlags, *, of_node: bool = False) -> Any:
     except ValueError as error:
         raise ClientError(str(error)) from None
     target = connection.Target(
-        address=flags.address(of_node=of_node),
+        address=_way(flags, of_node=of_node),
         tls=flags.tls,
         ca_files=flags.tls_ca_cert_files,
         certificate=flags.tls_client_cert_file,
@@ -113,8 +125,30 @@ def connect(flags: ServerFlags, *, of_node: bool = False) -> Any:
         password=flags.basic_auth_password,
         dial_s=waits[0],
         request_s=waits[1],
+        trusts_all=flags.tls_allow_insecure,
     )
+    debug(f"connecting to {target.address}")
     return connection.Observer(target)
+
+
+def _way(flags: ServerFlags, *, of_node: bool) -> str:
+    """The address; with --port-forward a way to it is made first."""
+    if not flags.port_forward:
+        return flags.address(of_node=of_node)
+    forwarding = importlib.import_module("cilia.cli.hubble.forwarding")
+    cluster = forwarding.Cluster(flags.kubeconfig, flags.kube_context, flags.kube_namespace)
+    return str(forwarding.forwarded(cluster, flags.port_forward_port))
+
+
+def is_debugging() -> bool:
+    """Whether -D was given."""
+    return bool(click.get_current_context().meta.get("hubble.debug"))
+
+
+def debug(text: str) -> None:
+    """Says on stderr what is being done, with -D."""
+    if is_debugging():
+        click.echo(f"debug: {text}", err=True)
 
 
 def config_file() -> Path:

@@ -12,7 +12,9 @@ from cilia.cli.hubble.wording import Names
 from cilia.hubble.proto.flow.flow_pb2 import Flow
 
 
-def lines(messages: Iterable[Message], given: Mapping[str, Any], *, coloured: bool) -> None:
+def lines(
+    messages: Iterable[Message], given: Mapping[str, Any], *, coloured: bool, debug: bool = False
+) -> None:
     """Prints every event as the flags of `observe` want it."""
     look = Look(
         output=given["output"],
@@ -22,6 +24,7 @@ def lines(messages: Iterable[Message], given: Mapping[str, Any], *, coloured: bo
         nodes=given["print_node_name"],
         policies=given["print_policy_names"],
         why=given["why"],
+        debug=debug,
         bare=os.environ.get("HUBBLE_COMPAT") == "legacy-json-output",
     )
     errors = open(os.devnull, "w") if given["silent_errors"] else sys.stderr  # noqa: SIM115 - open until the process ends
