@@ -1,5 +1,6 @@
 """The lab's observers and its relay: their settings, and certificates for both sides."""
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,8 @@ RELAY_DOMAIN = "hubble-relay.cilium.io"
 PORT = 4244
 RELAY = "relay"
 METRICS_PORT = 9965
-WHO = "source_namespace,source_workload,destination_namespace,destination_workload"
-ENDS = "sourceContext=pod|reserved-identity;destinationContext=pod|reserved-identity"
-METRICS = (
-    f"dns drop:{ENDS};labelsContext={WHO} flow:{ENDS};labelsContext={WHO} "
-    "flows-to-world:sourceContext=pod httpV2 icmp policy policy-name port-distribution tcp"
-)
-"""What is counted: the dashboards ask for these labels."""
+METRICS = "hubble-metrics.yaml"
+"""What observers count; beside this module, and in the lab's state folder to be edited."""
 
 
 def certificates_folder(site: LabSite) -> Path:
@@ -43,6 +39,13 @@ def ensure_hubble_certificates(site: LabSite) -> None:
         ensure_peer(folder, RELAY, names)
 
 
+def ensure_metrics_file(site: LabSite) -> None:
+    """Writes what observers count; a file that is there is somebody's own."""
+    path = site.state / METRICS
+    if not path.exists():
+        path.write_text(resources.files("cilia.lab").joinpath(METRICS).read_text())
+
+
 def observer_config(site: LabSite, node: str) -> dict[str, Any]:
     """The observer's settings by name: it belongs to a room beside this one."""
     place, folder = site.node(node), certificates_folder(site)
@@ -57,7 +60,7 @@ def observer_config(site: LabSite, node: str) -> dict[str, Any]:
         "hubble_tls_key_file": folder / f"{node}.key",
         "hubble_tls_client_ca_files": [folder / "ca.crt"],
         "hubble_metrics_server": f":{METRICS_PORT}",
-        "hubble_metrics": METRICS,
+        "hubble_dynamic_metrics_config_path": site.state / METRICS,
     }
 
 

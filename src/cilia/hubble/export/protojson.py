@@ -1,14 +1,15 @@
 """Messages in protobuf's JSON, with the fields' own names: as json_format does, but faster.
 
-How a field is written is worked out once a message type. What is rare (well-known types,
-floats, bytes, maps) is left to json_format.
+How a field is written is worked out once a message type. What is rare (most well-known
+types, floats, bytes, maps) is left to json_format.
 
 Source:
     https://protobuf.dev/programming-guides/json/
 """
 
 from collections.abc import Callable
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -37,6 +38,8 @@ def to_json(message: Message) -> Json:
 @cache
 def _message_writer(kind: Descriptor) -> Writer:
     fields = {field.number: field for field in kind.fields}
+    if kind.full_name in WRITERS:
+        return WRITERS[kind.full_name]
     if kind.full_name.startswith(WELL_KNOWN) or any(map(_is_rare, fields.values())):
         return lambda message: MessageToDict(message, preserving_proto_field_name=True)
     writers: dict[int, Writer] = {}
@@ -79,3 +82,34 @@ def _value_writer(field: FieldDescriptor) -> Writer:
 
 def _same(value: Any) -> Json:
     return value
+
+
+def _time(moment: Any) -> Json:
+    """RFC 3339 with as few digits as say it: none, three, six or nine."""
+    if not FIRST_SECOND <= moment.seconds < LAST_SECOND:
+        return moment.ToJsonString()
+    if not moment.nanos:
+        return f"{_second(moment.seconds)}Z"
+    digits = f"{moment.nanos:09}"
+    while digits.endswith("000"):
+        digits = digits[:-3]
+    return f"{_second(moment.seconds)}.{digits}Z"
+
+
+@lru_cache(8)
+def _second(unix: int) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _wrapped(wrapper: Any) -> Json:
+    return wrapper.value
+
+
+FIRST_SECOND, LAST_SECOND = 0, 253_402_300_800
+"""From 1970 until the year 10000."""
+WRITERS: dict[str, Writer] = {
+    f"{WELL_KNOWN}Timestamp": _time,
+    f"{WELL_KNOWN}BoolValue": _wrapped,
+    f"{WELL_KNOWN}Int32Value": _wrapped,
+    f"{WELL_KNOWN}UInt32Value": _wrapped,
+}
