@@ -86,14 +86,16 @@ class ObserverApi:
         if state not in ("live", "ended"):
             raise InvalidValue(f"query parameter state is {state!r}; it must be live or ended")
         if state == "ended":
-            rows = self._harvester.ended.newest(number)[::-1]
+            rows = self._harvester.ended.newest(number)
+            rows = rows[np.argsort(rows["last_seen"].max(axis=1))[::-1]]
         else:
             rows = await asyncio.to_thread(self._harvester.largest, number, measure)
             self._harvester.resolve(rows)
-        named = [self._connection(row) for row in rows]
-        if state == "ended":
-            for each, row in zip(named, rows, strict=True):
-                each["end"] = end_word(int(row["flags"]), row["tcp_flags"].tolist())
+        words = {"ended": end_word, "live": live_word}[state]
+        named = [
+            self._connection(row) | {"state": words(int(row["flags"]), row["tcp_flags"].tolist())}
+            for row in rows
+        ]
         return json_response(named)
 
     async def totals(self, request: Request) -> Response:
@@ -155,10 +157,16 @@ def end_word(flags: int, tcp_flags: list[int]) -> str:
     """How a connection ended: `reset`, `closed`, or `expired` for one that fell silent or was
     removed.
     """
+    word = live_word(flags, tcp_flags)
+    return "expired" if word == "live" else word
+
+
+def live_word(flags: int, tcp_flags: list[int]) -> str:
+    """The same for one that conntrack still holds; `live`: it goes on."""
     both = layout.constant("CONNTRACK_TX_CLOSING") | layout.constant("CONNTRACK_RX_CLOSING")
     if any(flag & TCP_RST for flag in tcp_flags):
         return "reset"
-    return "closed" if flags & both == both else "expired"
+    return "closed" if flags & both == both else "live"
 
 
 def _wanted(request: Request) -> tuple[int, str]:

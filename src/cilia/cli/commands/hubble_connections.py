@@ -72,7 +72,7 @@ def connection_rows(answer: Json, now: float) -> list[list[str]]:
             *(f"{count:,}" for count in each["packets"]),
             f"{max(0.0, each['last'] - each['first']):.1f}s",
             f"{max(0.0, now - each['last']):.0f}s ago",
-            each.get("end", "live"),
+            each["state"],
             ", ".join(each["policies"]) or "-",
         ]
         for each in answer
@@ -112,7 +112,7 @@ def connections(ended: bool, by: str, number: int, output: str) -> None:
     state = "ended" if ended else "live"
     answer = observer().get("/v1/connections", state=state, by=by, number=str(number))
     titles = ["SOURCE", "DESTINATION", "PROTOCOL", "SENT", "RECEIVED", "PACKETS SENT"]
-    titles += ["PACKETS RECEIVED", "DURATION", "LAST PACKET", "END", "POLICIES"]
+    titles += ["PACKETS RECEIVED", "DURATION", "LAST PACKET", "STATE", "POLICIES"]
     emit(answer, output, table(titles, connection_rows(answer, time.time())))
 
 

@@ -43,7 +43,7 @@ def test_a_connection_in_a_row() -> None:
     each = {
         "source": POD, "destination": WORLD, "protocol": "TCP", "packets": [3, 2000],
         "bytes": [300, 4096], "first": 100.0, "last": 102.5, "policies": ["default/rule1"],
-        "end": "closed",
+        "state": "closed",
     }  # fmt: skip
     assert connection_rows([each], 110.0) == [
         [
