@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ WIDE = ("dict", "json", "table", "wide")
 class Words(AliasGroup):
     """Groups that know the stock tool's short words."""
 
-    ALIASES = {"node": "nodes", "namespace": "namespaces", "peer": "peers", "w": "watch"}
+    ALIASES: Mapping[str, str] = {
+        "node": "nodes", "namespace": "namespaces", "peer": "peers", "w": "watch"
+    }  # fmt: skip
 
 
 @click.group(cls=Words, lazy=COMMANDS)

@@ -74,8 +74,8 @@ def forwarded(cluster: Cluster, port: int) -> str:
     assert child.stderr is not None
     said = FORWARDING.match(child.stdout.readline())
     if said is None:
-        child.kill()
         why = child.stderr.read().strip().splitlines()
+        _end(child)
         raise ClientError(
             f"kubectl forwards no port: {why[-1] if why else 'it ended'}",
             "is the port free (--port-forward-port), and the relay running?",
