@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import pytest
 import yaml
 
 from cilia.agent.metrics.families import FAMILIES
+from deploy.panels import DASHBOARDS, panel_expressions
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/rules.yaml"
-DASHBOARDS = sorted((ROOT / "deploy/grafana").glob("*.json"))
 RUNBOOK = ROOT / "docs/handbook/alerts.md"
-VARIABLES = {"$__rate_interval": "1m"}
 
 _NAME = re.compile(r"\b(?:cilium|cilia|hubble)_[a-z0-9_]+|\bup\b")
 _HUBBLE_NAME = re.compile(r'"((?:hubble|cilia)_[a-z0-9_]+)"')
@@ -32,24 +30,6 @@ def promtool(*words: str) -> str:
 def rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
-
-
-def panels(path: Path) -> Iterator[dict[str, Any]]:
-    yield from (one for one in json.loads(path.read_text())["panels"] if one["type"] != "row")
-
-
-def panel_expressions() -> list[tuple[str, str]]:
-    """Each expression of a dashboard with its place, variables as Grafana would put them in."""
-    found = []
-    for path in DASHBOARDS:
-        for panel in panels(path):
-            for target in panel["targets"]:
-                expression = target["expr"]
-                for name, value in VARIABLES.items():
-                    expression = expression.replace(name, value)
-                expression = re.sub(r"\$[a-z_]+", ".*", expression)
-                found.append((f"{path.stem}: {panel['title']}", expression))
-    return found
 
 
 def served() -> set[str]:

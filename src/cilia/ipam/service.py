@@ -1,11 +1,12 @@
 """Both families' pools as one: what a pod is given."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
 
-from cilia.ipam.pool import Network, Pool, PoolFull
+from cilia.ipam.pool import Address, Network, Pool, PoolFull
 
 
 class AddressPair(msgspec.Struct, frozen=True):
@@ -16,7 +17,12 @@ class AddressPair(msgspec.Struct, frozen=True):
 
 
 class HostScope:
-    """Addresses from the pod networks that this node was given."""
+    """Addresses from the pod networks that this node was given.
+
+    Attributes:
+        events: Addresses allocated (or claimed) and released, by ("allocate" or "release",
+            IP version).
+    """
 
     def __init__(self, networks: Iterable[Network]) -> None:
         """Takes one network a family.
@@ -24,6 +30,7 @@ class HostScope:
         Raises:
             ValueError: None at all, two of one family, or one without room.
         """
+        self.events: Counter[tuple[str, int]] = Counter()
         self.v4: Pool | None = None
         self.v6: Pool | None = None
         for network in networks:
@@ -47,6 +54,7 @@ class HostScope:
             if self.v4 and v4:
                 self.v4.release(v4)
             raise
+        self._note("allocate", v4, v6)
         return AddressPair(
             v4=v4 if isinstance(v4, ipaddress.IPv4Address) else None,
             v6=v6 if isinstance(v6, ipaddress.IPv6Address) else None,
@@ -66,13 +74,16 @@ class HostScope:
                 if pool is None:
                     raise ValueError(f"{address}: the node has no pod network of that family")
                 pool.claim(address, owner)
+                self._note("allocate", address)
 
     def release(self, v4: ipaddress.IPv4Address | None, v6: ipaddress.IPv6Address | None) -> None:
         """Gives a pod's addresses back; what nobody had is no error."""
-        if self.v4 and v4 and v4 in self.v4.network:
-            self.v4.release(v4)
-        if self.v6 and v6 and v6 in self.v6.network:
-            self.v6.release(v6)
+        for pool, address in ((self.v4, v4), (self.v6, v6)):
+            if pool and address and address in pool.network:
+                self.events["release", address.version] += pool.release(address)
+
+    def _note(self, action: str, *addresses: Address | None) -> None:
+        self.events.update((action, one.version) for one in addresses if one is not None)
 
     def pools(self) -> list[Pool]:
         """The pools there are, IPv4 first."""

@@ -57,6 +57,7 @@ def test_families_are_switched_by_sign_and_the_last_word_counts() -> None:
     assert chosen_families([f"+{quiet}"]) - usual == {quiet}
     assert usual - chosen_families(["-cilium_policy"]) == {"cilium_policy"}
     assert chosen_families(["-cilium_policy", "+cilium_policy"]) == usual
+    assert chosen_families([f"-cilium_policy +{quiet}"]) == {*usual, quiet} - {"cilium_policy"}
 
 
 def test_a_family_that_is_not_there_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,7 +65,7 @@ def test_a_family_that_is_not_there_is_named_in_the_log(caplog: pytest.LogCaptur
     assert caplog.records[0].__dict__["close"] == "cilium_policy"
 
 
-@pytest.mark.parametrize("word", ["cilium_policy", "", "+"])
+@pytest.mark.parametrize("word", ["cilium_policy", "+cilium_policy cilium_endpoint", "+"])
 def test_a_word_without_a_sign_or_a_name_is_refused(word: str) -> None:
     with pytest.raises(InvalidValue, match=r"\+NAME"):
         chosen_families([word])

@@ -112,6 +112,13 @@ def test_a_pair_is_whole_or_not_at_all() -> None:
     pools.claim(pair.v4, pair.v6, "again")
     with pytest.raises(Conflict, match="belongs to again"):
         pools.claim(pair.v4, None, "other")
+    given = pools.v6.capacity + 1
+    assert pools.events == {
+        ("allocate", 4): given,
+        ("allocate", 6): given,
+        ("release", 4): 1,
+        ("release", 6): 1,
+    }
 
 
 def test_one_family_is_enough_and_two_of_one_too_many() -> None:

@@ -17,7 +17,8 @@ def chosen_families(words: Sequence[str]) -> Set[str]:
     Cilium name families of features that are not there.
 
     Args:
-        words: `+NAME` or `-NAME` each; the last word on a name counts.
+        words: `+NAME` or `-NAME` each, or several with spaces between; the last word on a
+            name counts.
 
     Raises:
         InvalidValue: A word begins with neither.
@@ -27,7 +28,7 @@ def chosen_families(words: Sequence[str]) -> Set[str]:
     (False, True)
     """
     found = {family.name for family in FAMILIES.values() if family.is_on}
-    for word in words:
+    for word in " ".join(words).split():
         sign, name = word[:1], word[1:]
         if sign not in ("+", "-") or not name:
             raise InvalidValue(f"metrics is {word!r}; write +NAME to serve it or -NAME not to")

@@ -138,6 +138,7 @@ _NODE = [
     ),
     *_families(
         "counter",
+        ("ipam_events_total", "action family", "Addresses of pods given out and taken back."),
         ("services_events_total", "action", "Changes of services that were worked on."),
         ("nodes_all_events_received_total", "event_type source", "Changes of nodes."),
         (

@@ -80,6 +80,11 @@ class Looks:
         yield look("identity_label_sources", _by_word(sources))
         yield look("ipcache_entries", _by_word({**self._prefixes.value(), "generated": of_rules}))
         pools = {f"ipv{pool.network.version}": pool for pool in self._parts.addresses.pools()}
+        events = self._parts.addresses.events
+        yield look(
+            "ipam_events_total",
+            [((action, f"ipv{version}"), n) for (action, version), n in sorted(events.items())],
+        )
         yield look("ip_addresses", _by_word({word: pool.used for word, pool in pools.items()}))
         yield look("ipam_capacity", _by_word({word: p.capacity for word, p in pools.items()}))
 
