@@ -50,6 +50,7 @@ FILES = {
     14: "related.h",
 }
 """`enum source_file` of bpf/lib/event.h, as people look for the files."""
+INVALID_SOURCE = 132
 POLICY_DENIED, POLICY_DENY = 133, 181
 
 
@@ -95,7 +96,7 @@ def event_of(record: np.void, names: Names, offset_ns: int) -> Json:
     kind, subtype = int(record["type"]), int(record["subtype"])
     protocol = int(record["protocol"])
     event: Json = {
-        "time": _time_text(int(record["time"]) + offset_ns),
+        "time": time_text(int(record["time"]) + offset_ns),
         "type": TYPE_NAMES.get(kind, str(kind)),
         "subtype": _subtype(kind, subtype),
         "flow": f"{int(record['hash']):#x}",
@@ -183,6 +184,7 @@ def _icmp(record: np.void) -> str:
     return f"type {int(record['icmp_type'])} code {int(record['icmp_code'])}"
 
 
-def _time_text(unix_ns: int) -> str:
+def time_text(unix_ns: int) -> str:
+    """A moment as events have it: RFC 3339, UTC, to the nanosecond."""
     seconds, nanoseconds = divmod(unix_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cilia.hubble.columns import halves_of
-from cilia.hubble.events import address_text
+from cilia.hubble.events import DROP, INVALID_SOURCE, address_text
 from cilia.hubble.ports import Names
 from cilia.model.identities import CLUSTER_FIRST, CLUSTER_LAST
 
@@ -27,7 +27,7 @@ class Party(msgspec.Struct, frozen=True):
     """Its number on this node; 0: elsewhere."""
     identity: int
     address: str
-    """Empty where the identity alone says who it is (the world, hosts)."""
+    """Empty where the identity alone says who it is (the world, hosts), or the endpoint does."""
     namespace: str = ""
     pod: str = ""
     labels: tuple[str, ...] = ()
@@ -94,6 +94,8 @@ class Parties:
         identity = records[f"{side}_identity"].astype("u8")
         endpoint = records[f"{side}_endpoint"].astype("u8")
         pod = (endpoint != 0) | ((identity >= CLUSTER_FIRST) & (identity <= CLUSTER_LAST))
+        if side == "source":
+            pod &= ~_are_forged(records)
         halves = halves_of(records[side])
         one, two, three, four = self._factors
         place = np.where(pod, halves[:, 0] * three + halves[:, 1] * four, np.uint64(0))
@@ -102,7 +104,8 @@ class Parties:
     def _add(self, key: int, record: np.void, side: str) -> int:
         endpoint, identity = int(record[f"{side}_endpoint"]), int(record[f"{side}_identity"])
         pod = endpoint or CLUSTER_FIRST <= identity <= CLUSTER_LAST
-        address = address_text(bytes(record[side])) if pod else ""
+        forged = side == "source" and _are_forged(record)
+        address = address_text(bytes(record[side])) if pod and not forged else ""
         self._numbers[key] = number = len(self.rows)
         self.rows.append(Party(endpoint, identity, address))
         self.version += 1
@@ -110,6 +113,12 @@ class Parties:
 
 
 UNSEEN = -1
+
+
+def _are_forged(records: NDArray[np.void] | np.void) -> NDArray[np.bool_]:
+    """Whose source is made up: a pod could make a party of every address that there is."""
+    forged: NDArray[np.bool_] = (records["type"] == DROP) & (records["subtype"] == INVALID_SOURCE)
+    return forged
 
 
 def _described(party: Party, names: Names) -> Party:
@@ -127,8 +136,10 @@ def _described(party: Party, names: Names) -> Party:
 
 
 def _is_at(addresses: tuple[str, ...], address: str) -> bool:
-    """Whether an endpoint still has the address; numbers of endpoints are given anew."""
-    return not addresses or address in addresses
+    """Whether an endpoint still has the address; numbers of endpoints are given anew.
+    A party without one is whoever has the number now.
+    """
+    return not addresses or not address or address in addresses
 
 
 def _shown(labels: Sequence[str]) -> tuple[str, ...]:
