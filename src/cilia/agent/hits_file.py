@@ -2,14 +2,13 @@
 
 import logging
 import os
-from itertools import chain
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from cilia.agent.counters import Baseline
-from cilia.agent.rule_hits import Account, Hits
+from cilia.agent.rule_hits import Account, Hits, RuleSet
 from cilia.model.errors import CiliaError
 from cilia.policy.provenance import ProvenanceRule
 from cilia.runtime.clock import Clock
@@ -17,6 +16,7 @@ from cilia.runtime.clock import Clock
 log = logging.getLogger(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PLACE = np.dtype("<u4")
 NS_PER_S = 1_000_000_000
 
 
@@ -40,7 +40,8 @@ class SavedHits(msgspec.Struct, frozen=True):
     rules: list[ProvenanceRule]
     totals: list[tuple[int, Hits]]
     """By place in `rules`."""
-    numbers: dict[int, list[int]]
+    numbers: dict[int, bytes]
+    """For each the places of its rules: uint32, little end first."""
     connections: SavedBaseline
     denied: SavedBaseline
 
@@ -58,6 +59,9 @@ class HitsFile:
         self._clock = clock
         self._boot = BOOT_ID.read_text().strip() if boot is None else boot
         self._written: Account | None = None
+        self._places: dict[ProvenanceRule, int] = {}
+        self._numbers: dict[int, tuple[RuleSet, bytes]] = {}
+        self._gone = 0
 
     def read(self) -> Account | None:
         """The account in the file; None when there is none, or none that can be read."""
@@ -73,7 +77,10 @@ class HitsFile:
 
     def _account(self, saved: SavedHits) -> Account:
         rules = saved.rules
-        numbers = {n: tuple(rules[at] for at in places) for n, places in saved.numbers.items()}
+        numbers = {
+            n: tuple(rules[at] for at in np.frombuffer(places, PLACE).tolist())
+            for n, places in saved.numbers.items()
+        }
         if saved.boot == self._boot:
             totals = {rules[at]: hits for at, hits in saved.totals}
             held = _baseline(saved.connections), _baseline(saved.denied)
@@ -100,20 +107,41 @@ class HitsFile:
         self._written = account
 
     def _saved(self, account: Account) -> SavedHits:
-        rules = sorted({*account.totals, *chain.from_iterable(account.numbers.values())})
-        places = {rule: at for at, rule in enumerate(rules)}
+        places = self._places
+        self._place(account)
         return SavedHits(
             boot=self._boot,
             moment_ns=int(self._clock.monotonic() * NS_PER_S),
             now=self._clock.now(),
             since=account.since,
             rest=account.rest,
-            rules=rules,
+            rules=list(places),
             totals=[(places[rule], hits) for rule, hits in account.totals.items()],
-            numbers={n: [places[rule] for rule in each] for n, each in account.numbers.items()},
+            numbers={number: place for number, (_, place) in self._numbers.items()},
             connections=_bytes(account.connections),
             denied=_bytes(account.denied),
         )
+
+    def _place(self, account: Account) -> None:
+        """Gives each rule a place in the file, and keeps it: thousands of rules stay, few come."""
+        gone = self._numbers.keys() - account.numbers.keys()
+        self._gone += len(gone)
+        if self._gone > len(account.numbers):
+            # As much as is left: rules that nobody means any more have places among them.
+            self._gone = 0
+            self._places.clear()
+            self._numbers.clear()
+        places = self._places
+        for rule in account.totals:
+            places.setdefault(rule, len(places))
+        kept: dict[int, tuple[RuleSet, bytes]] = {}
+        for number, rules in account.numbers.items():
+            held = self._numbers.get(number)
+            if held is None or held[0] is not rules:
+                found = [places.setdefault(rule, len(places)) for rule in rules]
+                held = rules, np.array(found, PLACE).tobytes()
+            kept[number] = held
+        self._numbers = kept
 
 
 def _same(one: Account, other: Account) -> bool:

@@ -13,7 +13,7 @@ from cilia.model.identities import ReservedIdentity, Scope, reserved_labels, sco
 from cilia.model.rules import Direction, Policy
 from cilia.policy import facts
 from cilia.policy.conflicts import Conflicts, find_conflicts
-from cilia.policy.contents import ALWAYS_MODE, closer, closers
+from cilia.policy.contents import ALWAYS_MODE, closer, mode_closer
 from cilia.policy.extents import Party, Population
 from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.resolution import World, groups_by_name, provenance_rule
@@ -150,7 +150,7 @@ def counted_rules(policies: Iterable[Policy]) -> Iterator[ProvenanceRule]:
                 if spec.closes[direction]:
                     yield closer(spec, direction)
     for direction in Direction:
-        yield closers((), direction)[0]
+        yield mode_closer(direction)
 
 
 def policy_source(row: PolicyObject | None) -> str:

@@ -24,7 +24,7 @@ FILE = "file"
 """The source of policies that are written in files."""
 
 
-class PolicyKey(msgspec.Struct, frozen=True, order=True):
+class PolicyKey(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """Names one policy object."""
 
     kind: str
@@ -84,7 +84,7 @@ class Entry(msgspec.Struct, frozen=True):
     """None: every protocol and port."""
 
 
-class Spec(msgspec.Struct, frozen=True):
+class Spec(msgspec.Struct, frozen=True, cache_hash=True):
     """Entries for one set of subjects."""
 
     policy: PolicyKey

@@ -53,7 +53,7 @@ class Requirement(msgspec.Struct, frozen=True, order=True):
         return f"{self.key} {self.operator.lower()} ({','.join(self.values)})"
 
 
-class LabelSelector(msgspec.Struct, frozen=True):
+class LabelSelector(msgspec.Struct, frozen=True, cache_hash=True):
     """Requirements that all must hold; none selects everything."""
 
     requirements: tuple[Requirement, ...] = ()

@@ -4,10 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
 from cilia.model.ports import NamedPort, NamedPorts
-from cilia.model.rules import Spec
+from cilia.model.rules import Direction, Spec
+from cilia.policy.contents import closer
 from cilia.policy.peers import PeerTable
+from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.resolution import Claim, Selector, World, claims_of, uses_world
 from cilia.policy.verdicts import ALLOW_PRECEDENCE, DENY_PRECEDENCE, Grant, row_keys
+
+Closer = ProvenanceRule | None
 
 
 class ClaimTable:
@@ -24,6 +28,7 @@ class ClaimTable:
         self._claims: dict[int, tuple[Claim, ...]] = {}
         self._version: dict[int, int] = {}
         self._grants: dict[int, tuple[Grant, ...]] = {}
+        self._closers: dict[int, tuple[Closer, Closer]] = {}
         self._touched: dict[Selector, None] = {}
         self._is_world_new = False
 
@@ -55,10 +60,11 @@ class ClaimTable:
         for number in self._claims.keys() - active:
             self._use(self._claims.pop(number), -1)
             self._grants.pop(number, None)
-            del self._version[number]
+            del self._version[number], self._closers[number]
         for number in active - self._claims.keys():
             self._claims[number] = claims_of(specs[number], self.world)
             self._version[number] = 0
+            self._closers[number] = closers_of(specs[number])
             self._use(self._claims[number], 1)
         is_new, self._is_world_new = self._is_world_new, False
         return is_new and self._resolve_again(specs, revision)
@@ -72,6 +78,10 @@ class ClaimTable:
         if made is None:
             made = self._grants[number] = grants_of(claims, frozenset(), peers)
         return made
+
+    def closers(self, number: int) -> tuple[Closer, Closer]:
+        """For each Direction, how a default deny names a spec that closes it."""
+        return self._closers[number]
 
     def fresh(self) -> list[Selector]:
         """Selectors in use that may not have been before."""
@@ -104,6 +114,12 @@ class ClaimTable:
             for selector in claim.needs:
                 self.users[selector] += change
                 self._touched[selector] = None
+
+
+def closers_of(spec: Spec) -> tuple[Closer, Closer]:
+    """For each Direction, how a default deny names a spec, if that closes it."""
+    ingress, egress = (closer(spec, d) if spec.closes[d] else None for d in Direction)
+    return ingress, egress
 
 
 def grants_of(claims: Iterable[Claim], own: NamedPorts, peers: PeerTable) -> tuple[Grant, ...]:

@@ -1,6 +1,6 @@
 """What the rules that select an endpoint come to: grants, and what happens to all else."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -42,6 +42,8 @@ class Rulebook(msgspec.Struct, frozen=True):
     specs: tuple[Spec, ...]
     grants: tuple[Grant, ...]
     """What their claims come to, for the endpoint's own named ports."""
+    closers: tuple[tuple[ProvenanceRule, ...], tuple[ProvenanceRule, ...]]
+    """For each Direction, how a default deny names the specs that close it."""
     enforcement: Enforcement
 
 
@@ -73,7 +75,7 @@ def content_of(rulebook: Rulebook, provenance: Provenance) -> Content:
 def _is_closed(rulebook: Rulebook, direction: Direction) -> bool:
     if rulebook.enforcement is Enforcement.ALWAYS:
         return True
-    return any(spec.closes[direction] for spec in rulebook.specs)
+    return bool(rulebook.closers[direction])
 
 
 def _base_row(
@@ -82,14 +84,13 @@ def _base_row(
     key = (0, 0, int(direction), 0, 0, BASE_BITS)
     if not closed:
         return (*key, ALLOW, ALLOW_PRECEDENCE, NO_PROVENANCE, 0)
-    number = provenance.number(closers(rulebook.specs, direction))
+    number = provenance.number(rulebook.closers[direction] or (mode_closer(direction),))
     return (*key, DEFAULT_DENY, DEFAULT_DENY_PRECEDENCE, number, 0)
 
 
-def closers(specs: Sequence[Spec], direction: Direction) -> list[ProvenanceRule]:
-    """What closed a direction: the specs that did, or else the enforcement mode."""
-    found = [closer(spec, direction) for spec in specs if spec.closes[direction]]
-    return found or [ProvenanceRule(ALWAYS_MODE, "", -1, direction, "default-deny")]
+def mode_closer(direction: Direction) -> ProvenanceRule:
+    """How a default deny names the enforcement mode that closes a direction."""
+    return ProvenanceRule(ALWAYS_MODE, "", -1, direction, "default-deny")
 
 
 def closer(spec: Spec, direction: Direction) -> ProvenanceRule:

@@ -17,7 +17,7 @@ from cilia.model.labels import LabelSet
 from cilia.model.ports import NamedPorts
 from cilia.model.prefixes import PREFIX_KEY, PrefixKeys
 from cilia.model.rules import Policy, PolicyKey, Spec
-from cilia.policy.claim_table import ClaimTable, grants_of
+from cilia.policy.claim_table import ClaimTable, closers_of, grants_of
 from cilia.policy.contents import Enforcement, Rulebook, content_of, used_ports
 from cilia.policy.delta import (
     CLOSED,
@@ -165,6 +165,8 @@ class PolicyEngine:
 
     def set_endpoint(self, endpoint_id: int, endpoint: Endpoint) -> None:
         """Adds an endpoint, or changes it; it is closed until the commit is in the kernel."""
+        if self.endpoints.get(endpoint_id) == endpoint:
+            return
         self._leave(endpoint_id)
         self.endpoints[endpoint_id] = endpoint
         self._of_identity.setdefault(endpoint.identity, set()).add(endpoint_id)
@@ -276,7 +278,12 @@ class PolicyEngine:
                 else self._claims.grants(n, ports, self.peers)
             )
         )
-        return Rulebook(specs, grants, self._enforcement_of(endpoint))
+        closers = [
+            closers_of(instead[n]) if n in instead else self._claims.closers(n) for n in numbers
+        ]
+        ingress = tuple(one for one, _ in closers if one is not None)
+        egress = tuple(one for _, one in closers if one is not None)
+        return Rulebook(specs, grants, (ingress, egress), self._enforcement_of(endpoint))
 
     def selectors(self) -> list[SelectorUse]:
         """The selectors in use, with what they select and whose they are."""

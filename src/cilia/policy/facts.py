@@ -1,6 +1,9 @@
 """Rows of other rooms' tables, as the engine wants them."""
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import msgspec
 
 from cilia.model.labels import Label, label_set
 from cilia.model.ports import PROTOCOLS, NamedPorts
@@ -38,6 +41,21 @@ def endpoint_of(row: EndpointRow, *, audit: bool = False) -> Endpoint | None:
     if row.identity is None:
         return None
     return Endpoint(row.identity, named_ports(row.named_ports), row.audit_wanted or audit)
+
+
+def concerns_policy(old: Any, new: Any) -> bool:
+    """False if all that has changed about an endpoint is what policy itself has written."""
+    if not isinstance(old, EndpointRow) or not isinstance(new, EndpointRow):
+        return True
+    written = msgspec.structs.replace(
+        old,
+        state=new.state,
+        policy_revision=new.policy_revision,
+        ingress_enforced=new.ingress_enforced,
+        egress_enforced=new.egress_enforced,
+        audit=new.audit,
+    )
+    return written != new
 
 
 def identity_ports(tables: Tables, identity: int) -> NamedPorts:

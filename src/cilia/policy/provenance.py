@@ -12,7 +12,7 @@ REMEMBERED = 1 << 18
 """Rules in sets that no row uses any more and that are remembered all the same."""
 
 
-class ProvenanceRule(msgspec.Struct, frozen=True, order=True):
+class ProvenanceRule(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One rule that had a part in a verdict."""
 
     policy: PolicyKey

@@ -94,8 +94,10 @@ class PolicyService:
     async def _follow(self, watch: Watch[Any], take: Callable[[Changes[Any]], None]) -> None:
         with watch:
             async for batch in watch:
-                take(batch)
-                self._work.set()
+                changes = [c for c in batch.changes if facts.concerns_policy(c.old, c.new)]
+                if changes or not batch.changes:
+                    take(batch._replace(changes=changes))
+                    self._work.set()
 
     async def _commit_forever(self, ready: asyncio.Event) -> None:
         # One turn of the loop lets every feed hand over what it has, for one commit.

@@ -1,6 +1,7 @@
 """The account of what rules deny, and the file in which the account outlives its agent."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,23 @@ def test_nothing_is_written_when_nothing_has_moved(tmp_path: Path) -> None:
     fold(hits)
     kept.write(hits.account)
     assert file.exists()
+
+
+SETS = st.dictionaries(
+    st.integers(1, 12),
+    st.lists(st.sampled_from([*CLOSERS, DENY, *RULES]), min_size=1, unique=True).map(tuple),
+    max_size=6,
+)
+
+
+@given(st.lists(SETS, min_size=1, max_size=8))
+def test_a_file_written_over_and_over_holds_what_was_written_last(meanings: list[Any]) -> None:
+    with TemporaryDirectory() as folder:
+        one = HitsFile(Path(folder) / "hits", Moment(), "boot")
+        for meaning in meanings:
+            totals = {rules[0]: Hits(packets=number) for number, rules in meaning.items()}
+            account = Account(5.0, totals, Hits(), meaning)
+            one.write(account)
+            found = one.read()
+            assert found is not None
+            assert (found.numbers, found.totals) == (meaning, totals)
