@@ -260,7 +260,10 @@ class Map:
 
     def count(self) -> int:
         """How many rows there are; every row of an array counts."""
-        return self.max_entries if self.kind in ARRAYS else len(self.keys())
+        if self.kind in ARRAYS:
+            return self.max_entries
+        # A chunk at a time: a large map would take tens of megabytes as a whole.
+        return sum(len(keys) // self.key.itemsize for keys, _ in self._chunks())
 
     def put(self, keys: ArrayLike, values: ArrayLike, flags: int = ANY) -> int:
         """Writes many rows with few system calls, in order; how many.

@@ -34,7 +34,7 @@ HEAD_BYTES = 16 << 10
 PATIENCE_S = 10.0
 """How long a client may take to send its request, and to read the answer."""
 CLIENTS = 32
-"""Connections at once; more are closed."""
+"""Connections at once; beyond it, who has said nothing for longest is let go."""
 RETRY_S = 5.0
 """Between two attempts at an address that is taken."""
 _GZIP_LEVEL = 3
@@ -75,6 +75,8 @@ class MetricsServer:
         self._registry = registry
         self._turn = asyncio.Lock()
         self._clients: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], None] = {}
+        """Those that have not asked yet, in the order of their coming."""
 
     async def run(self, ready: asyncio.Event) -> None:
         """Serves until cancelled; ready once it listens, or cannot for now."""
@@ -111,15 +113,17 @@ class MetricsServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "a server calls back in a task"
-        if len(self._clients) >= CLIENTS:
+        if len(self._clients) >= CLIENTS and not self._let_one_go():
             writer.transport.abort()
             return
         self._clients.add(task)
+        self._silent[task] = None
         try:
             # The peer may go, stall or talk nonsense at any point: it is let go, no more.
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(PATIENCE_S):
                     head = await _read_head(reader)
+                self._silent.pop(task, None)
                 found = await self._answer(head)
                 async with asyncio.timeout(PATIENCE_S):
                     writer.write(encode_answer(found))
@@ -128,7 +132,16 @@ class MetricsServer:
                     await writer.wait_closed()
         finally:
             self._clients.discard(task)
+            self._silent.pop(task, None)
             writer.transport.abort()
+
+    def _let_one_go(self) -> bool:
+        """Ends the connection that has said nothing for longest; False when there is none."""
+        task = next(iter(self._silent), None)
+        if task is None:
+            return False
+        del self._silent[task]
+        return task.cancel()
 
     async def _answer(self, head: bytes) -> Answer:
         if len(head) > HEAD_BYTES:

@@ -175,16 +175,36 @@ def test_clients_that_say_nothing_are_let_go(monkeypatch: pytest.MonkeyPatch) ->
     in_time(work)
 
 
-def test_more_clients_than_there_is_room_for_are_turned_away(
+def test_a_scraper_is_served_though_others_hold_every_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exposition, "CLIENTS", 2)
+
+    async def work() -> None:
+        async with (
+            serving(MetricsServer("127.0.0.1:0", registry())) as port,
+            connection(port) as first,
+            connection(port, b"GET /met"),
+        ):
+            for _ in range(3):
+                assert (await ask(port, get()))[0] == 200
+            assert await read_all(first) == b"", "who came first and said nothing has gone"
+
+    in_time(work)
+
+
+def test_beyond_its_places_it_turns_away_who_comes_while_all_are_being_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(exposition, "CLIENTS", 1)
 
     async def work() -> None:
-        async with serving(MetricsServer("127.0.0.1:0", registry())) as port:
-            async with connection(port):
-                while (await ask(port, get()))[0] != 0:
+        server = MetricsServer("127.0.0.1:0", registry())
+        async with serving(server) as port:
+            async with server._turn, connection(port, get()):
+                while server._silent or not server._clients:
                     await asyncio.sleep(0)
+                assert (await ask(port, get()))[0] == 0
             while (await ask(port, get()))[0] != 200:
                 await asyncio.sleep(0)
 
