@@ -3,7 +3,7 @@
 import numpy as np
 
 from cilia.hubble.parties import Parties
-from hubble.made_records import V4, XWING, KnownNames, records
+from unit.hubble.made_records import V4, XWING, KnownNames, records
 
 MANY = 5_000
 DROP, INVALID_SOURCE = 1, 132
