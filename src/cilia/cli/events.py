@@ -131,7 +131,23 @@ def lost_line(event: Json, numeric: bool) -> str:
     return f"CPU {event['cpu']:02}: Lost {event['lost']} events"
 
 
+def socket_line(event: Json, numeric: bool) -> str:
+    """A call on a socket, and the backend that it was given for a service."""
+    flow = f"{address(event['source'])} -> {address(event['destination'])}"
+    return (
+        f"{event['subtype']} {event.get('protocol', '')} "
+        f"{identities(event)}: {flow}{names(event, numeric)}"
+    )
+
+
+def agent_line(event: Json, numeric: bool) -> str:
+    """News of the agent."""
+    return f">> {event['subtype']}: {json.dumps(event.get('message') or {})}"
+
+
 LINES = {
+    "agent": (agent_line, None),
+    "trace-sock": (socket_line, None),
     "drop": (drop_line, "red"),
     "trace": (trace_line, None),
     "policy-verdict": (verdict_line, None),

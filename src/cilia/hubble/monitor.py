@@ -17,7 +17,15 @@ from cilia.hubble.events import TYPE_NAMES
 
 Json = dict[str, Any]
 
+InterfaceName = Callable[[int], str]
+
 QUEUE_EVENTS = 16_384
+
+
+AGENT = "agent"
+SILENT = ("capture", "debug", "l7")
+"""Types that the monitor's contract names, and nothing reports yet."""
+TYPES = tuple(sorted((AGENT, *SILENT, *TYPE_NAMES.values())))
 
 
 class Filters(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -27,15 +35,25 @@ class Filters(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     from_: tuple[int, ...] = ()
     to: tuple[int, ...] = ()
     related: tuple[int, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    """Names or numbers of devices."""
+    raw: bool = False
+    """Add the record's bytes as `raw`, in hexadecimal."""
 
     def __post_init__(self) -> None:
-        unknown = set(self.types) - set(TYPE_NAMES.values())
+        unknown = set(self.types) - set(TYPES)
         if unknown:
-            raise ValueError(
-                f"types: {', '.join(sorted(unknown))} is none of {', '.join(TYPE_NAMES.values())}"
-            )
+            raise ValueError(f"types: {', '.join(sorted(unknown))} is none of {', '.join(TYPES)}")
 
-    def matching(self, records: NDArray[np.void]) -> NDArray[np.void]:
+    @property
+    def wants_agent(self) -> bool:
+        """Whether events that no packet made are wanted."""
+        of_packets = self.from_ or self.to or self.related or self.interfaces
+        return not of_packets and (not self.types or AGENT in self.types)
+
+    def matching(
+        self, records: NDArray[np.void], interface_name: InterfaceName
+    ) -> NDArray[np.void]:
         """The records that pass: fields AND, the values of one field OR."""
         keep = np.ones(len(records), dtype=bool)
         if self.types:
@@ -49,6 +67,14 @@ class Filters(msgspec.Struct, frozen=True, rename={"from_": "from"}):
             keep &= np.isin(records["source_endpoint"], self.related) | np.isin(
                 records["destination_endpoint"], self.related
             )
+        if self.interfaces:
+            seen = np.unique(records["ifindex"]).tolist()
+            wanted = [
+                index
+                for index in seen
+                if index and {str(index), interface_name(index)} & set(self.interfaces)
+            ]
+            keep &= np.isin(records["ifindex"], wanted)
         return records[keep]
 
 
@@ -89,10 +115,24 @@ class Subscriber:
 
 
 class Monitor:
-    """Fans records out to subscribers; costs nothing while there is none."""
+    """Fans events out to subscribers; costs nothing while there is none.
 
-    def __init__(self, greeting: Json) -> None:
+    Args:
+        greeting: What a subscriber is told first.
+        interface_name: The name of a device by its index; empty when it is gone.
+        layout: dtype of a record as programs write it; arrays on the way here may have
+            turned its bytes around.
+    """
+
+    def __init__(
+        self,
+        greeting: Json,
+        interface_name: InterfaceName = lambda index: "",
+        layout: np.dtype[Any] | None = None,
+    ) -> None:
         self._greeting = greeting
+        self._layout = layout
+        self._interface_name = interface_name
         self._subscribers: set[Subscriber] = set()
         self.lost = 0
         """Events that subscribers were too slow for; of all of them together."""
@@ -105,14 +145,32 @@ class Monitor:
     def wanted(self, records: NDArray[np.void]) -> NDArray[np.void]:
         """The records that some subscriber may want; all of them where several listen."""
         if len(self._subscribers) == 1:
-            return next(iter(self._subscribers)).filters.matching(records)
+            filters = next(iter(self._subscribers)).filters
+            return filters.matching(records, self._interface_name)
         return records
 
     def publish(self, records: NDArray[np.void], render: Callable[[np.void], Json]) -> None:
         """Sends each subscriber the events of `records` that it wants."""
         for subscriber in self._subscribers:
-            wanted = subscriber.filters.matching(records)
-            self.lost += subscriber.offer(render(record) for record in wanted)
+            filters = subscriber.filters
+            wanted = filters.matching(records, self._interface_name)
+            self.lost += subscriber.offer(
+                self._event(record, render, filters.raw) for record in wanted
+            )
+
+    def announce(self, event: Json) -> None:
+        """Sends an event of the agent to whoever wants such."""
+        for subscriber in self._subscribers:
+            if subscriber.filters.wants_agent:
+                self.lost += subscriber.offer([event])
+
+    def _event(self, record: np.void, render: Callable[[np.void], Json], raw: bool) -> Json:
+        event = render(record)
+        if name := self._interface_name(int(record["ifindex"])):
+            event["interface"] = name
+        if raw:
+            event["raw"] = np.asarray(record).astype(self._layout or record.dtype).tobytes().hex()
+        return event
 
     def report_lost(self, cpu: int, lost: int) -> None:
         """Tells everybody that records found their ring full."""

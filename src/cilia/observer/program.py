@@ -28,6 +28,7 @@ from cilia.kernel.rings import WakeUps
 from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
 from cilia.observer.account import EventAccount
+from cilia.observer.agent_monitor import AgentMonitor
 from cilia.observer.connection_services import connection_services
 from cilia.observer.export import export_services
 from cilia.observer.joiner import Joiner
@@ -96,7 +97,8 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     rings, maps = await _open_datapath(site)
     names = AgentNames(site.agent_socket)
     sizes = [ring.size for ring in rings.rings.values()]
-    monitor = Monitor({"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]})
+    greeting = {"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]}
+    monitor = Monitor(greeting, interface_name, event_dtype())
     store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
     joiner, callers = Joiner(store, names), Callers()
 
@@ -157,7 +159,7 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     exports = export_services(settings, store, names, node, account, rings.rings)
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
-        above = (*beyond, *counting, *exports)
+        above = (*beyond, *counting, *exports, AgentMonitor(api.events, monitor))
         await serve((joiner,), (reader, harvester, own_api, *sockets), above)
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())

@@ -109,25 +109,32 @@ def test_any_bytes_become_an_event_and_a_line(raw: bytes) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([1, 4, 5]), st.integers(0, 3), st.integers(0, 3))),
-    st.sets(st.sampled_from(["drop", "trace", "policy-verdict"])),
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 4, 5, 7]), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)
+        )
+    ),
+    st.sets(st.sampled_from(["drop", "trace", "policy-verdict", "trace-sock", "agent", "l7"])),
     st.sets(st.integers(0, 3)),
     st.sets(st.integers(0, 3)),
     st.sets(st.integers(0, 3)),
+    st.sets(st.sampled_from(["eth0", "lxc1", "2", "9", ""])),
 )
 def test_filters_agree_with_a_naive_reading(
-    rows: list[tuple[int, int, int]],
+    rows: list[tuple[int, int, int, int]],
     types: set[str],
     sources: set[int],
     destinations: set[int],
     related: set[int],
+    interfaces: set[str],
 ) -> None:
     batch = np.zeros(len(rows), RECORD)
-    for record, (kind, source, destination) in zip(batch, rows, strict=True):
+    for record, (kind, source, destination, ifindex) in zip(batch, rows, strict=True):
         record["type"], record["source_endpoint"] = kind, source
-        record["destination_endpoint"] = destination
-    filters = Filters(tuple(types), tuple(sources), tuple(destinations), tuple(related))
-    names = {1: "drop", 4: "trace", 5: "policy-verdict"}
+        record["destination_endpoint"], record["ifindex"] = destination, ifindex
+    filters = Filters(*map(tuple, (types, sources, destinations, related, interfaces)))
+    names = {1: "drop", 4: "trace", 5: "policy-verdict", 7: "trace-sock"}
+    devices = {1: {"eth0", "1"}, 2: {"lxc1", "2"}, 3: {"", "3"}}
     expected = [
         row
         for row in rows
@@ -135,16 +142,24 @@ def test_filters_agree_with_a_naive_reading(
         and (not sources or row[1] in sources)
         and (not destinations or row[2] in destinations)
         and (not related or row[1] in related or row[2] in related)
+        and (not interfaces or devices.get(row[3], set()) & interfaces)
     ]
-    found = filters.matching(batch)
-    assert [
-        (int(r["type"]), int(r["source_endpoint"]), int(r["destination_endpoint"])) for r in found
-    ] == expected
+    found = filters.matching(batch, lambda index: {1: "eth0", 2: "lxc1"}.get(index, ""))
+    fields = ("type", "source_endpoint", "destination_endpoint", "ifindex")
+    assert [tuple(int(r[name]) for name in fields) for r in found] == expected
 
 
 def test_an_unknown_type_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="policy-verdict"):
         Filters(types=("drops",))
+
+
+def test_who_wants_news_of_the_agent() -> None:
+    assert Filters().wants_agent
+    assert Filters(types=("agent", "drop")).wants_agent
+    assert not Filters(types=("drop",)).wants_agent
+    assert not Filters(related=(1,)).wants_agent
+    assert not Filters(interfaces=("eth0",)).wants_agent
 
 
 def test_a_slow_subscriber_is_told_what_it_lost() -> None:
@@ -160,23 +175,26 @@ def test_a_slow_subscriber_is_told_what_it_lost() -> None:
 
 def test_a_stream_greets_filters_and_ends_with_its_client(tmp_path: Path) -> None:
     async def scene() -> list[dict[str, object]]:
-        monitor = Monitor({"type": "listening"})
+        monitor = Monitor({"type": "listening"}, lambda index: f"dev{index}", RECORD)
         path = str(tmp_path / "monitor.sock")
         server = await asyncio.start_unix_server(monitor.serve, path)
         async with server:
             reader, writer = await asyncio.open_unix_connection(path)
-            writer.write(b'{"types": ["drop"]}\n')
+            writer.write(b'{"types": ["drop", "agent"], "raw": true}\n')
             lines = [json.loads(await reader.readline())]
+            monitor.announce({"type": "agent"})
             both = np.concatenate([records(), records(type=4, subtype=0)])
             monitor.publish(both, lambda record: {"type": int(record["type"])})
-            lines.append(json.loads(await reader.readline()))
+            lines += [json.loads(await reader.readline()) for _ in range(2)]
             writer.close()
             async with asyncio.timeout(5):
                 while monitor.is_watched:
                     await asyncio.sleep(0)
         return lines
 
-    assert asyncio.run(scene()) == [{"type": "listening"}, {"type": 1}]
+    greeting, news, drop = asyncio.run(scene())
+    assert (greeting, news) == ({"type": "listening"}, {"type": "agent"})
+    assert drop == {"type": 1, "interface": "dev0", "raw": records().tobytes().hex()}
 
 
 def test_bad_filters_are_answered_with_an_error(tmp_path: Path) -> None:

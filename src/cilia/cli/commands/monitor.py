@@ -4,12 +4,13 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cilia.cli.dissection import field_lines, hex_lines
 from cilia.cli.errors import ClientError
 from cilia.cli.events import event_line
 from cilia.cli.grammar import place
@@ -17,7 +18,8 @@ from cilia.cli.grammar import place
 Json = Any
 
 RETRY_S = 0.2
-TYPES = ("drop", "trace", "policy-verdict")
+SILENT = ("capture", "debug", "l7")
+TYPES = ("agent", "capture", "debug", "drop", "l7", "policy-verdict", "trace", "trace-sock")
 
 
 def events(path: Path, filters: Json) -> Iterator[Json]:
@@ -78,42 +80,71 @@ def _reconnected(path: Path, filters: Json) -> Iterator[Json]:
 @click.option("--from", "from_", multiple=True, type=int, metavar="ID", help="from this endpoint")
 @click.option("--to", multiple=True, type=int, metavar="ID", help="to this endpoint")
 @click.option("--related-to", multiple=True, type=int, metavar="ID", help="from or to it")
+@click.option("--interface", multiple=True, metavar="NAME", help="seen at this device, or number")
 @click.option("-n", "--numeric", is_flag=True, help="no names")
-@click.option("-v", "--verbose", is_flag=True, help="add labels")
+@click.option("-v", "--verbose", count=True, help="add labels; -vv: every field, one a line")
+@click.option("--hex", "as_hex", is_flag=True, help="dump the records that programs wrote")
 @click.option("-j", "--json", "as_json", is_flag=True, help="one JSON object a line (-o json)")
 @click.option("-o", "--output", type=click.Choice(("text", "json")), default="text")
+@click.option(
+    "--monitor-socket", "--monitor-socket-path", "path", metavar="SOCKET", help="listen to this one"
+)
 def monitor(
     types: tuple[str, ...],
     from_: tuple[int, ...],
     to: tuple[int, ...],
     related_to: tuple[int, ...],
+    interface: tuple[str, ...],
     numeric: bool,
-    verbose: bool,
+    verbose: int,
+    as_hex: bool,
     as_json: bool,
     output: str,
+    path: str | None,
 ) -> None:
-    """Show drops, traces and policy verdicts as they happen."""
+    """Show drops, traces, verdicts, calls of sockets and the agent's news as they happen."""
     as_json = as_json or output == "json"
     filters = {
         "types": list(types),
         "from": list(from_),
         "to": list(to),
         "related": list(related_to),
+        "interfaces": list(interface),
+        "raw": as_hex,
     }
-    for event in followed(place().monitor_socket, filters):
+    warn_of_silence(types)
+    show = json.dumps if as_json else hex_lines if as_hex else text_of(numeric, verbose)
+    for event in followed(Path(path) if path else place().monitor_socket, filters):
         if event["type"] == "listening":
             click.echo(
                 f"Listening for events on {event['cpus']} CPUs with "
                 f"{event['ring_bytes'] // 4096}x4096 of shared memory\nPress Ctrl-C to quit",
                 err=as_json,
             )
-        elif as_json:
-            click.echo(json.dumps(event))
         else:
-            click.echo(event_line(event, numeric) + (_labels(event) if verbose else ""))
+            click.echo(show(event))
 
 
-def _labels(event: Json) -> str:
-    """The label sets of both sides, for --verbose."""
+def text_of(numeric: bool, verbose: int) -> Callable[[Json], str]:
+    """How events are shown as text."""
+
+    def show(event: Json) -> str:
+        line = event_line(event, numeric)
+        if verbose:
+            line += labels(event)
+        return line + field_lines(event) if verbose > 1 else line
+
+    return show
+
+
+def warn_of_silence(types: Sequence[str]) -> None:
+    """Says so when types are waited for that nothing reports."""
+    silent = sorted(set(types) & set(SILENT))
+    if silent:
+        click.echo(f"nothing reports {', '.join(silent)} events yet", err=True)
+
+
+def labels(event: Json) -> str:
+    """The label sets of both sides."""
     sides = (event.get("source") or {}, event.get("destination") or {})
-    return "".join(f" [{' '.join(side.get('labels') or [])}]" for side in sides)
+    return "".join(f" [{' '.join(side['labels'])}]" for side in sides if side.get("labels"))
