@@ -119,8 +119,11 @@ class MetricsServer:
         self._clients.add(task)
         self._silent[task] = None
         try:
-            # The peer may go, stall or talk nonsense at any point: it is let go, no more.
-            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            # The peer may go, stall or talk nonsense at any point: it is let go, no more. So
+            # is it when this task is cancelled, of which nobody waits for the outcome.
+            with contextlib.suppress(
+                OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError
+            ):
                 async with asyncio.timeout(PATIENCE_S):
                     head = await _read_head(reader)
                 self._silent.pop(task, None)

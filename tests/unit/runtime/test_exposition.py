@@ -176,7 +176,7 @@ def test_clients_that_say_nothing_are_let_go(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_scraper_is_served_though_others_hold_every_place(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(exposition, "CLIENTS", 2)
 
@@ -191,6 +191,7 @@ def test_a_scraper_is_served_though_others_hold_every_place(
             assert await read_all(first) == b"", "who came first and said nothing has gone"
 
     in_time(work)
+    assert not caplog.records
 
 
 def test_beyond_its_places_it_turns_away_who_comes_while_all_are_being_answered(
