@@ -19,6 +19,7 @@ from cilia.lab.internet import NAMES, WORLD_ADDRESSES, WorldConfig
 from cilia.lab.kubelet.config import KubeletConfig, encode_config
 from cilia.lab.observing import (
     ensure_hubble_certificates,
+    ensure_metrics_file,
     has_relay,
     observer_config,
     relay_config,
@@ -99,6 +100,7 @@ def prepare_files(site: LabSite, settings: LabSettings) -> None:
     _write(site, "controllers", ControllersConfig(str(site.kubeconfig)))
     _write(site, "world", _world_config(site))
     ensure_hubble_certificates(site)
+    ensure_metrics_file(site)
     for node in site.node_names:
         _prepare_node(site, node)
     if has_relay(site):

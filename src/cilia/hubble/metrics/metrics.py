@@ -69,7 +69,8 @@ class HubbleMetrics:
         self._limit = limit
         self._workloads = workloads
         self._cells = Cells()
-        self._handlers: tuple[Handler, ...] = ()
+        self.handlers: tuple[Handler, ...] = ()
+        """What is configured, in that order."""
         self._tallies: tuple[Tally, ...] = ()
         self._parties: list[Party] = []
         self._version = -1
@@ -83,7 +84,7 @@ class HubbleMetrics:
         configs = tuple(configs)
         _check_names(configs)
         tests = [_test(config, self._scene) for config in configs]
-        before = {handler.config.name.lower(): handler for handler in self._handlers}
+        before = {handler.config.name.lower(): handler for handler in self.handlers}
         made: list[Handler] = []
         try:
             for config in configs:
@@ -91,11 +92,11 @@ class HubbleMetrics:
                 kept = old if old is not None and old.config == config else None
                 made.append(kept or self._made(config))
         except MetricsConfigError:
-            _close(set(made) - set(self._handlers))
+            _close(set(made) - set(self.handlers))
             raise
         self.count()
-        _close(set(self._handlers) - set(made))
-        self._handlers = tuple(made)
+        _close(set(self.handlers) - set(made))
+        self.handlers = tuple(made)
         self._tallies = self._grouped(made, tests)
 
     def _made(self, config: MetricConfig) -> Handler:
@@ -158,7 +159,7 @@ class HubbleMetrics:
 
     def _metrics(self) -> list[Counter | Durations]:
         workloads = [self._workloads.counter] if self._workloads else []
-        return [*(metric for one in self._handlers for metric in one.metrics), *workloads]
+        return [*(metric for one in self.handlers for metric in one.metrics), *workloads]
 
     def activity(self) -> dict[str, int]:
         """For each pod that a series names: what its series have counted."""
@@ -189,7 +190,7 @@ class HubbleMetrics:
         )
         lost.add_metric(["perf_event_ring_buffer"], self._store.lost)
         lost.add_metric(["observer_events_queue"], 0)
-        lost.add_metric(["hubble_ring_buffer"], self.missed)
+        lost.add_metric(["hubble_ring_buffer"], self.missed + self._store.overrun)
         return lost
 
     def _own(self) -> Iterator[Metric]:

@@ -51,7 +51,7 @@ class WorkloadBytes:
                 now[number] = before[number]
                 continue
             name, kind = party.workloads[0] if party.workloads else (party.pod, ALONE)
-            pods = frozenset() if party.workloads else frozenset({f"{party.namespace}/{name}"})
+            pods = frozenset({f"{party.namespace}/{name}"} if kind == ALONE else ())
             for direction, moved in zip(
                 ("sent", "received"), (now[number] - before[number]).tolist(), strict=True
             ):

@@ -37,7 +37,7 @@ class Made:
         store: FlowStore | None = None,
     ) -> None:
         self.names = names or KnownNames()
-        self.store = store or FlowStore(RECORD, capacity)
+        self.store = FlowStore(RECORD, capacity) if store is None else store
         self.look = look or Look(self.store, self.names)
         self.metrics = HubbleMetrics(self.store, self.look, Scene(self.store, NODE), limit)
         self.metrics.configure(parse_metrics(text) if isinstance(text, str) else text)

@@ -39,7 +39,7 @@ def local(pod: str, *workloads: tuple[str, str], endpoint: int = 1) -> Party:
 
 def test_each_side_has_sent_and_received_and_pods_of_one_workload_are_summed() -> None:
     web = ("web", "Deployment")
-    moving = Moving([local("web-1", web), local("web-2", web), local("one")])
+    moving = Moving([local("web-1", web), local("web-2", web), local("one", ("one", "Pod"))])
     moving.move(0, 2, 100, 7)
     moving.move(2, 1, 20, 3)
     moving.shown()
