@@ -52,7 +52,15 @@ def test_rules_and_the_configuration_are_valid() -> None:
 
 
 def test_alerts_fire_when_they_should_and_only_then() -> None:
-    assert "SUCCESS" in promtool("test", "rules", str(RULES.with_name("rules_test.yaml")))
+    path = RULES.with_name("rules_test.yaml")
+    assert "SUCCESS" in promtool("test", "rules", str(path))
+    cases = [
+        case
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test["alert_rule_test"]
+    ]
+    tried = {case["alertname"] for case in cases if case.get("exp_alerts")}
+    assert tried == {rule["alert"] for rule in rules()}
 
 
 def test_every_expression_of_a_dashboard_is_understood(tmp_path: Path) -> None:
