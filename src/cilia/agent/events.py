@@ -27,6 +27,7 @@ from cilia.state.tables import Tables
 
 Json = dict[str, Any]
 
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 PLACED_WITHIN_S = 1.0
 """How long a frontend's number is waited for."""
 
@@ -60,8 +61,8 @@ class AgentEvents:
         self._tables = tables
         self._knows = knows
         self.history: History[Json] = History()
-        self.started_ns = time.time_ns()
-        moment = datetime.datetime.fromtimestamp(self.started_ns / 1e9, datetime.UTC).isoformat()
+        self.started_us = time.time_ns() // 1000
+        moment = (EPOCH + datetime.timedelta(microseconds=self.started_us)).isoformat()
         self._note(
             {"type": "AGENT_STARTED", "agent_start": {"time": moment.replace("+00:00", "Z")}}
         )
@@ -76,16 +77,16 @@ class AgentEvents:
             group.create_task(self._follow(tables.ipcache, ipcache_events), name="ipcache")
             group.create_task(self._follow_frontends(), name="frontends")
 
-    async def lines(self, started_ns: int, number: int) -> AsyncIterator[Json]:
+    async def lines(self, started_us: int, number: int) -> AsyncIterator[Json]:
         """Every event from `number` on, for ever.
 
         Args:
-            started_ns: Of the agent whose numbers the reader knows; another one's say nothing.
+            started_us: Of the agent whose numbers the reader knows; another one's say nothing.
             number: The first that the reader has not seen.
         """
-        if started_ns != self.started_ns:
+        if started_us != self.started_us:
             number = 0
-        yield {"started": self.started_ns, "next": number}
+        yield {"started": self.started_us, "next": number}
         while True:
             for kept in self.history.since(number):
                 yield {"number": kept.number, "time": kept.time_ns, "event": kept.item}

@@ -50,6 +50,7 @@ class AgentFeed:
         socket: The agent's.
         target: Path and query of the next request.
         take: Gets each value.
+        retry_s: How soon it is asked again.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class AgentFeed:
         socket: Path,
         target: Callable[[], tuple[str, dict[str, str]]],
         take: Callable[[Json], None],
+        retry_s: float = RETRY_S,
     ) -> None:
         self.name = name
         self._socket = socket
         self._target = target
         self._take = take
+        self._retry_s = retry_s
 
     async def run(self, ready: asyncio.Event) -> None:
         """Follows until cancelled; ready at once, for the agent may come later."""
@@ -74,7 +77,7 @@ class AgentFeed:
                     self._take(value)
             except (OSError, ValueError, LookupError) as error:
                 log.debug("agent not followed", extra={"path": path, "error": str(error)})
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._retry_s)
 
 
 def node_feed(socket: Path, learn: Callable[[Json], None]) -> AgentFeed:

@@ -14,7 +14,8 @@ from cilia.hubble.filters import InvalidFilterError, Scene
 from cilia.hubble.flows import FlowMaker
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
-from cilia.hubble.server.getflows import FlowStream, InvalidRequestError
+from cilia.hubble.server.getflows import FlowStream
+from cilia.hubble.server.limits import InvalidRequestError
 from cilia.hubble.store import FlowStore
 from unit.hubble.made_records import RECORD, KnownNames, records
 

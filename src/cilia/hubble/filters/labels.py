@@ -15,7 +15,6 @@ KEY = r"(?P<source>[A-Za-z0-9_-]+:)?(?P<key>[A-Za-z0-9][A-Za-z0-9._/-]*|\*)"
 EXISTS = re.compile(rf"(?P<not>!?)\s*{KEY}")
 EQUALS = re.compile(rf"{KEY}\s*(?P<operator>==|=|!=)\s*(?P<value>[A-Za-z0-9._:/-]*)")
 IN = re.compile(rf"{KEY}\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
-COMMA = re.compile(r",(?![^(]*\))")
 
 
 class Requirement(msgspec.Struct, frozen=True):
@@ -48,7 +47,19 @@ def parse_selector(field: str, text: str) -> tuple[Requirement, ...]:
     Raises:
         InvalidFilterError: It is no selector.
     """
-    return tuple(_requirement(field, text, part.strip()) for part in COMMA.split(text))
+    return tuple(_requirement(field, text, part.strip()) for part in _parts(text))
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas that are in no parentheses; one look at each character."""
+    found, begin, inside = [], 0, False
+    for at, letter in enumerate(text):
+        if letter in "()":
+            inside = letter == "("
+        elif letter == "," and not inside:
+            found.append(text[begin:at])
+            begin = at + 1
+    return [*found, text[begin:]]
 
 
 def _requirement(field: str, text: str, part: str) -> Requirement:

@@ -1,9 +1,16 @@
 """Patterns with `*` for names of hosts and nodes."""
 
+import importlib
 import re
+from typing import Protocol
 
 from cilia.hubble.filters.terms import InvalidFilterError
 
+RUN = "[-.0-9a-z]"
+MEMORY = 1 << 20
+"""Of one regular expression, in bytes."""
+SHOWN = 80
+"""How much of an expression an error repeats."""
 ALLOWED = re.compile(r"[a-z0-9._*-]+")
 
 
@@ -16,7 +23,13 @@ def name_pattern(field: str, value: str) -> re.Pattern[str]:
     text = value.lower().rstrip(".")
     if not ALLOWED.fullmatch(text):
         raise InvalidFilterError(f"{field} {value!r}: wants letters, digits, '.', '-', '_' and '*'")
-    return re.compile("[-.0-9a-z]*".join(map(re.escape, text.split("*"))))
+    first, *others = map(re.escape, text.split("*"))
+    if not others:
+        return re.compile(first)
+    # Each part is looked for once, from where the last one ended: a part that could stand
+    # further on too need not, since what a `*` may not cover lies in between all the same.
+    middle = "".join(f"(?>{RUN}*?{part})" for part in others[:-1] if part)
+    return re.compile(f"{first}{middle}{RUN}*{others[-1]}")
 
 
 def node_matches(value: str, node: str) -> bool:
@@ -38,13 +51,32 @@ def node_matches(value: str, node: str) -> bool:
     return bool(name_pattern("node_name", wanted).fullmatch(name.lower()))
 
 
-def regular(field: str, value: str) -> re.Pattern[str]:
-    """A regular expression.
+class Expression(Protocol):
+    """What can be searched for."""
+
+    def search(self, text: str) -> object | None:
+        """Something, if the text holds it."""
+
+
+def regular(field: str, value: str) -> Expression:
+    """A regular expression in the syntax of RE2, searched in time that grows with the text.
+
+    The library is loaded with the first one: it takes 20 ms, which few commands need.
 
     Raises:
-        InvalidFilterError: It is none.
+        InvalidFilterError: It is none, or one that takes too much memory.
+
+    Source:
+        https://github.com/google/re2/wiki/Syntax
     """
+    re2 = importlib.import_module("re2")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MEMORY
     try:
-        return re.compile(value)
-    except re.error as error:
-        raise InvalidFilterError(f"{field} {value!r}: {error}") from error
+        made: Expression = re2.compile(value, options)
+    except re2.error as error:
+        why = error.args[0] if error.args else ""
+        text = why.decode(errors="replace") if isinstance(why, bytes) else str(why)
+        raise InvalidFilterError(f"{field} {value[:SHOWN]!r}: {text[:SHOWN]}") from None
+    return made

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from cilia.hubble.flows import timestamp
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
-from cilia.hubble.server.getflows import EARLIEST, LATEST, InvalidRequestError, unix_ns
+from cilia.hubble.server.getflows import EARLIEST, LATEST, unix_ns
+from cilia.hubble.server.limits import InvalidRequestError
 from cilia.runtime.history import History
 
 Request = observer_pb2.GetAgentEventsRequest

@@ -12,6 +12,7 @@ from cilia.hubble.filters import Scene, compile_filters
 from cilia.hubble.flows import FlowMaker, timestamp
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
+from cilia.hubble.server.limits import InvalidRequestError, check_limits
 from cilia.hubble.store import Loss, Rows
 
 Request = observer_pb2.GetFlowsRequest
@@ -20,10 +21,6 @@ Response = observer_pb2.GetFlowsResponse
 EARLIEST, LATEST = -(1 << 63), (1 << 63) - 1
 LOST_INTERVAL_S = 1.0
 """How often at most a reader is told that it was too slow."""
-
-
-class InvalidRequestError(ValueError):
-    """A request that contradicts itself."""
 
 
 class FlowStream:
@@ -36,12 +33,14 @@ class FlowStream:
 
     Raises:
         InvalidFilterError: A filter cannot be understood.
-        InvalidRequestError: `first` with `follow`, or a field mask that fits no flow.
+        InvalidRequestError: `first` with `follow`, a field mask that fits no flow, or more
+            than one request may ask for.
     """
 
     def __init__(self, request: Request, scene: Scene, maker: FlowMaker) -> None:
         if request.first and request.follow:
             raise InvalidRequestError("first and follow: the oldest flows do not go on")
+        check_limits(request)
         self._request = request
         self._scene = scene
         self._store = scene.store

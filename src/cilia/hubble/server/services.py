@@ -18,7 +18,8 @@ from cilia.hubble.proto.peer import peer_pb2
 from cilia.hubble.proto.peer.peer_pb2_grpc import PeerServicer
 from cilia.hubble.proto.relay import relay_pb2
 from cilia.hubble.server.agent_events import AgentEventStream, AgentHistory
-from cilia.hubble.server.getflows import FlowStream, InvalidRequestError
+from cilia.hubble.server.getflows import FlowStream
+from cilia.hubble.server.limits import InvalidRequestError
 from cilia.hubble.store import FlowStore, Rows
 
 Context = grpc.aio.ServicerContext[Any, Any]
