@@ -1,5 +1,6 @@
 """Is every part of this node well? The REST API's StatusResponse."""
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def status_response(parts: Parts, usages: list[MapUsage], lost_events: int) -> J
         "cni-file": cni_status(parts),
         "policy-files": policy_files_status(parts),
         "container-runtime": {"state": "Disabled"},
-        "hubble": hubble_status(parts.site.hubble_socket),
+        "hubble": hubble_status(parts.site.hubble_socket, parts.site.export_status),
         "datapath-mode": "veth",
         "attach-mode": "tcx" if parts.attacher.has_tcx else "tc",
         "kube-proxy-replacement": {
@@ -97,8 +98,8 @@ def cilium_status(parts: Parts) -> Json:
     return {"state": "Ok", "msg": __version__}
 
 
-def hubble_status(path: Path) -> Json:
-    """Returns whether an observer answers at Hubble's socket."""
+def hubble_status(path: Path, exports: Path) -> Json:
+    """Returns whether an observer answers at Hubble's socket, and can write what it exports."""
     if not path.exists():
         return {"state": "Disabled", "msg": f"no observer at {path}"}
     with socket.socket(socket.AF_UNIX) as client:
@@ -110,7 +111,20 @@ def hubble_status(path: Path) -> Json:
         except OSError as error:
             remedy = "start `cilia observer` again"
             return {"state": "Failure", "msg": f"{path}: {error.strerror}; {remedy}"}
+    failing = failing_exports(exports)
+    if failing:
+        return {"state": "Warning", "msg": f"serving at {path}; export fails: {failing}"}
     return {"state": "Ok", "msg": f"serving at {path}"}
+
+
+def failing_exports(status: Path) -> str:
+    """Returns what the observer last said of exports that do not work; empty when all do."""
+    try:
+        told = json.loads(status.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    logs = (f"{one['name']}: {one['error']}" for one in told["logs"] if one["error"])
+    return "; ".join(error for error in (told["error"], *logs) if error)
 
 
 def cni_status(parts: Parts) -> Json:

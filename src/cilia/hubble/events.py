@@ -94,7 +94,7 @@ def event_of(record: np.void, names: Names, offset_ns: int) -> Json:
         bpf/lib/event.h, `struct event_record`.
     """
     kind, subtype = int(record["type"]), int(record["subtype"])
-    protocol = int(record["protocol"])
+    protocol, line = int(record["protocol"]), int(record["line"])
     event: Json = {
         "time": time_text(int(record["time"]) + offset_ns),
         "type": TYPE_NAMES.get(kind, str(kind)),
@@ -109,7 +109,7 @@ def event_of(record: np.void, names: Names, offset_ns: int) -> Json:
         "direction": DIRECTIONS[int(record["direction"]) & 1],
         "ifindex": int(record["ifindex"]),
         "length": int(record["length"]),
-        "file": f"{FILES.get(int(record['file']), '?')}:{int(record['line'])}",
+        "file": f"{FILES.get(int(record['file']), '?')}:{line}" if line else "",
     }
     if kind == TRACE:
         event["reason"] = TRACE_REASONS.get(int(record["reason"]), "unknown")

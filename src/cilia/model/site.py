@@ -40,3 +40,8 @@ class NodeSite(msgspec.Struct, frozen=True):
     def hubble_socket(self) -> Path:
         """Unix socket on which the observer serves Hubble's gRPC API."""
         return self.run / "hubble.sock"
+
+    @property
+    def export_status(self) -> Path:
+        """What the observer says of its exports, as JSON."""
+        return self.run / "hubble-export.json"

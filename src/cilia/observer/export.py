@@ -13,6 +13,7 @@ from cilia.hubble.filters import Scene
 from cilia.hubble.flows import FlowMaker
 from cilia.hubble.ports import Names
 from cilia.hubble.store import FlowStore
+from cilia.model.site import NodeSite
 from cilia.observer.account import CountingRing, EventAccount
 from cilia.observer.settings import ObserverSettings
 from cilia.runtime.settings import SettingsError
@@ -41,6 +42,7 @@ class RingIntake:
 
 
 def export_services(
+    site: NodeSite,
     settings: ObserverSettings,
     store: FlowStore,
     names: Names,
@@ -55,12 +57,14 @@ def export_services(
     """
     static, path = static_log(settings), settings.hubble_flowlogs_config_path
     if not static and not path:
+        site.export_status.unlink(missing_ok=True)
         return ()
     maker = FlowMaker(store, names, node, __version__)
     feed = Feed(Scene(store, node, flow=maker.flow), maker)
     dynamic = Path(path) if path else None
     try:
-        made = Exporter(feed, RingIntake(account, rings), static, dynamic, Path(settings.run_dir))
+        intake = RingIntake(account, rings)
+        made = Exporter(feed, intake, static, dynamic, site.run, site.export_status)
     except ExportConfigError as error:
         raise SettingsError(f"hubble-export-*: {error}") from error
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, made.reload)

@@ -107,7 +107,9 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
 
     async def publish(records: NDArray[np.void]) -> None:
         joiner.notice()
-        wanted = monitor.wanted(records) if monitor.is_watched else records[:0]
+        wanted = records[:0]
+        if monitor.is_watched:
+            wanted = monitor.wanted(callers.complete(records))
         if len(wanted):
             await names.learn(wanted)
             offset = wall_clock_offset_ns()
@@ -156,7 +158,7 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     hubble = HubbleSocket(site.hubble_socket, api.server)
     beyond = network_services(settings, site.agent_socket, api)
     counting = metrics_services(settings, store, names, harvester.totals, node, site.agent_socket)
-    exports = export_services(settings, store, names, node, account, rings.rings)
+    exports = export_services(site, settings, store, names, node, account, rings.rings)
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
         above = (*beyond, *counting, *exports, AgentMonitor(api.events, monitor))

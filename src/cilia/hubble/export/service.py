@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often the file is looked at."""
-STATUS_FILE = "hubble-export.json"
 
 
 class LogStatus(msgspec.Struct, frozen=True):
@@ -53,7 +52,8 @@ class Exporter:
         static: The log of the settings, if there is one.
         dynamic: The file of logs, if there is one; read again when it changes. It may come
             later.
-        folder: Where marks and the status are kept.
+        folder: Where marks are kept.
+        status_file: Where the agent finds how the logs are.
 
     Raises:
         ExportConfigError: The static log cannot be followed.
@@ -68,12 +68,14 @@ class Exporter:
         static: ExportLog | None,
         dynamic: Path | None,
         folder: Path,
+        status_file: Path,
     ) -> None:
         self._feed = feed
         self._intake = intake
         self._static = (static,) if static else ()
         self._dynamic = dynamic
         self._folder = folder
+        self._status_file = status_file
         self._followers: dict[str, Follower] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._text: bytes | None = None
@@ -188,5 +190,5 @@ class Exporter:
         text = msgspec.json.encode(self.status())
         if text != self._told:
             with contextlib.suppress(OSError):
-                (self._folder / STATUS_FILE).write_bytes(text)
+                self._status_file.write_bytes(text)
             self._told = text

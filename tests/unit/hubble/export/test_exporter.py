@@ -8,7 +8,7 @@ import pytest
 
 from cilia.hubble.export import follower, service
 from cilia.hubble.export.config import ExportConfigError, ExportLog
-from cilia.hubble.export.service import STATUS_FILE, Exporter, LogStatus
+from cilia.hubble.export.service import Exporter, LogStatus
 from cilia.hubble.export.source import Feed
 from unit.hubble.export.made_export import MadeIntake, add, events, feed_of, told
 
@@ -31,8 +31,8 @@ class Run:
         self.yaml = folder / "logs.yaml"
         one = ExportLog(name="static", file_path=str(self.log)) if static else None
         intake = MadeIntake(feed.scene.store, before)
-        self.exporter = Exporter(feed, intake, one, self.yaml, folder / "run")
-        (folder / "run").mkdir(exist_ok=True)
+        self.told = folder / "status.json"
+        self.exporter = Exporter(feed, intake, one, self.yaml, folder / "run", self.told)
 
     def while_running(self, act: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -131,7 +131,7 @@ def test_who_cannot_write_tries_again_and_loses_nothing(tmp_path: Path) -> None:
         assert "blocked/x.log: " in run.status("bad").error
         assert run.status("bad").backlog == 20
         assert run.status("good").error == ""
-        await run.until(lambda: b"blocked/x.log" in (tmp_path / "run" / STATUS_FILE).read_bytes())
+        await run.until(lambda: b"blocked/x.log" in run.told.read_bytes())
         blocked.unlink()
         await run.caught_up("bad")
         assert run.status("bad").error == ""
@@ -202,7 +202,7 @@ def test_a_static_log_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
         ExportLog(name="static", file_path="/x", include_filters=({"source_ip": ["x"]},)),
     ):
         with pytest.raises(ExportConfigError, match="flow log 'static'"):
-            Exporter(feed, MadeIntake(feed.scene.store), wrong, None, tmp_path)
+            Exporter(feed, MadeIntake(feed.scene.store), wrong, None, tmp_path, tmp_path / "told")
 
 
 def test_a_filter_that_proves_too_dear_stops_its_log_alone(tmp_path: Path) -> None:
