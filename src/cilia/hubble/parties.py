@@ -56,19 +56,22 @@ class Parties:
         self.version = 0
         """Moves when a party comes or learns its name."""
         self._numbers: dict[int, int] = {}
+        self._index: tuple[NDArray[np.uint64], NDArray[np.uint32]] | None = None
         self._fresh: list[NDArray[np.void]] = []
         self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(4)]
 
     def numbers(self, records: NDArray[np.void], side: str) -> NDArray[np.uint32]:
         """The party of each record on one side; shape (n,). No Python per record."""
         keys = self._keys(records, side)
-        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        known = self._numbers
-        found = [known.get(key, UNSEEN) for key in unique.tolist()]
-        for at in (at for at, number in enumerate(found) if number == UNSEEN):
-            found[at] = self._add(int(unique[at]), records[first[at]], side)
-            self._fresh.append(records[first[at] : first[at] + 1].copy())
-        return np.array(found, dtype="u4")[inverse]
+        found, known = self._found(keys)
+        if not known.all():
+            strangers = np.flatnonzero(~known)
+            _, first = np.unique(keys[strangers], return_index=True)
+            for at in strangers[first].tolist():
+                self._add(int(keys[at]), records[at], side)
+                self._fresh.append(records[at : at + 1].copy())
+            found, _ = self._found(keys)
+        return found
 
     def take_fresh(self) -> list[NDArray[np.void]]:
         """One record of each party that came since the last call."""
@@ -84,10 +87,23 @@ class Parties:
                 continue
             self.version += 1
             if party.pod and fresh.pod != party.pod:
-                self._numbers[key] = len(self.rows)
+                self._numbers[key], self._index = len(self.rows), None
                 self.rows.append(fresh)
             else:
                 self.rows[number] = fresh
+
+    def _found(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+        """The number of each key, and whether it has one at all."""
+        if not self._numbers:
+            return np.zeros(len(keys), "u4"), np.zeros(len(keys), bool)
+        if self._index is None:
+            ordered = np.fromiter(self._numbers, "u8", len(self._numbers))
+            numbers = np.fromiter(self._numbers.values(), "u4", len(self._numbers))
+            order = np.argsort(ordered)
+            self._index = ordered[order], numbers[order]
+        ordered, numbers = self._index
+        place = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+        return numbers[place], ordered[place] == keys
 
     def _keys(self, records: NDArray[np.void], side: str) -> NDArray[np.uint64]:
         """A number that stands for endpoint, identity and, for pods, address."""
@@ -101,18 +117,14 @@ class Parties:
         place = np.where(pod, halves[:, 0] * three + halves[:, 1] * four, np.uint64(0))
         return (identity * one + endpoint * two + place).astype(np.uint64)
 
-    def _add(self, key: int, record: np.void, side: str) -> int:
+    def _add(self, key: int, record: np.void, side: str) -> None:
         endpoint, identity = int(record[f"{side}_endpoint"]), int(record[f"{side}_identity"])
         pod = endpoint or CLUSTER_FIRST <= identity <= CLUSTER_LAST
         forged = side == "source" and _are_forged(record)
         address = address_text(bytes(record[side])) if pod and not forged else ""
-        self._numbers[key] = number = len(self.rows)
+        self._numbers[key], self._index = len(self.rows), None
         self.rows.append(Party(endpoint, identity, address))
         self.version += 1
-        return number
-
-
-UNSEEN = -1
 
 
 def _are_forged(records: NDArray[np.void] | np.void) -> NDArray[np.bool_]:
