@@ -1,4 +1,7 @@
-"""One pod in audit mode: what its policy would stop passes, is reported, and why."""
+"""One pod in audit mode: what its policy would stop passes, is reported, and why.
+
+Each question is asked over IPv4 and over IPv6, and both must give one answer.
+"""
 
 import contextlib
 import json
@@ -40,9 +43,10 @@ def cast(own: BareLab) -> Iterator[tuple[Pod, Pod]]:
     server, stranger = (own.connect(name, {"app": name}) for name in ("server", "stranger"))
     with contextlib.ExitStack() as stack:
         for port in (PORT, DENIED):
-            one = netns.open_socket(server.netns, socket.AF_INET, socket.SOCK_STREAM)
+            one = netns.open_socket(server.netns, socket.AF_INET6, socket.SOCK_STREAM)
             stack.enter_context(one)
-            one.bind((server.v4, port))
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            one.bind(("::", port))
             one.listen()
         own.apply("keep-out", POLICY)
         wait_for("the policy is enforced", lambda: own.enforces("server", "ingress"))
@@ -58,9 +62,13 @@ def out_of_audit(own: BareLab, cast: tuple[Pod, Pod]) -> None:
 
 def opened(server: Pod, stranger: Pod, port: int = PORT) -> bool:
     """Whether the stranger gets a connection."""
-    with netns.open_socket(stranger.netns, socket.AF_INET, socket.SOCK_STREAM) as one:
-        one.settimeout(WAIT_S)
-        return one.connect_ex((server.v4, port)) == 0
+    found = set()
+    for family, address in ((socket.AF_INET, server.v4), (socket.AF_INET6, server.v6)):
+        with netns.open_socket(stranger.netns, family, socket.SOCK_STREAM) as one:
+            one.settimeout(WAIT_S)
+            found.add(one.connect_ex((address, port)) == 0)
+    assert len(found) == 1, "both families get one answer"
+    return found == {True}
 
 
 def choose(lab: BareLab, value: str) -> str:
@@ -96,13 +104,18 @@ def test_what_policy_would_stop_passes_and_is_reported(own: BareLab, cast: tuple
     events: list[dict[str, Any]] = []
     with monitored(own, "-o", "json") as objects, monitored(own) as lines:
 
+        def is_told() -> bool:
+            # Asked again and again: a monitor may begin to listen after the first.
+            assert opened(server, stranger)
+            return f"log {json.dumps(NOTE)}" in "".join(tuple(lines))
+
         def audited(port: int) -> dict[str, Any]:
             assert opened(server, stranger, port)
             events[:] = [json.loads(line) for line in tuple(objects)]
             return next((e for e in events if e["destination"]["port"] == port), {})
 
         wait_for("the verdict is shown", lambda: bool(audited(PORT) and audited(DENIED)))
-        wait_for("so it is as text", lambda: f"log {json.dumps(NOTE)}" in "".join(tuple(lines)))
+        wait_for("so it is as text", is_told)
     closed, denied = audited(PORT), audited(DENIED)
     assert closed["action"] == denied["action"] == "audit"
     assert closed["because"] == "closed by"
@@ -131,6 +144,26 @@ def test_the_choice_outlives_the_agent_whichever_it_is(own: BareLab, cast: tuple
     wait_for("it is well", own.is_well)
     assert option(own) == "Disabled"
     assert own.enforces("server", "ingress")
+
+
+def test_what_its_own_policy_would_not_let_out_passes_as_well(
+    own: BareLab, cast: tuple[Pod, Pod]
+) -> None:
+    server, _ = cast
+    sender = own.connect("sender", {"app": "friend"})
+    who = "pod-name:default:sender"
+    nowhere = {"endpointSelector": {"matchLabels": {"app": "friend"}}, "egress": [{}]}
+    nowhere["egressDeny"] = [{"toEndpoints": [{"matchLabels": {"app": "server"}}]}]
+    assert opened(server, sender)
+    own.apply("keep-in", nowhere)
+    try:
+        wait_for("the policy is enforced", lambda: own.enforces("sender", "egress"))
+        assert not opened(server, sender)
+        assert own.cilia("endpoint", "config", who, "PolicyAuditMode=Enabled").returncode == 0
+        wait_for("it is in the kernel", lambda: own.enforces("sender", "audit-egress"))
+        assert opened(server, sender)
+    finally:
+        own.remove_policy("keep-in")
 
 
 def test_a_wrong_option_is_named(own: BareLab, cast: tuple[Pod, Pod]) -> None:

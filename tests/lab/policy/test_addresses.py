@@ -123,6 +123,20 @@ def test_a_deny_by_address_stops_one_pod(clean: Choosing) -> None:
     assert clean.ship_lands("tiefighter", address)
 
 
+def test_a_deny_by_address_keeps_a_pod_from_another_in_that_family_alone(clean: Choosing) -> None:
+    found = clean.pods()
+    deathstar = next(one for name, one in found.items() if name.startswith("deathstar-"))
+    v4, v6 = sorted((ip["ip"] for ip in deathstar["status"]["podIPs"]), key=lambda ip: ":" in ip)
+    ship = {"matchLabels": {"class": "xwing"}}
+    for denied, left in ((f"{v6}/128", v4), (f"{v4}/32", v6)):
+        rules = {"egress": [{"toEntities": ["all"]}], "egressDeny": [{"toCIDR": [denied]}]}
+        clean.apply("CiliumNetworkPolicy", {"endpointSelector": ship, **rules})
+        at = denied.partition("/")[0]
+        wait_for("ship kept in", lambda at=at: not clean.connects("xwing", at, 80))
+        assert clean.connects("xwing", left, 80)
+        assert clean.connects("tiefighter", at, 80)
+
+
 def test_a_cidr_lets_another_node_in_by_its_address(clean: Choosing) -> None:
     address, _, other = clean.deathstar()
     (item,) = (n for n in clean.json("get", "nodes")["items"] if n["metadata"]["name"] == other)

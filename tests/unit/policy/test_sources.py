@@ -68,6 +68,11 @@ def test_a_mistake_is_refused_with_its_place_and_remedy(text, where, remedy):
 
 LATER = [
     "egress: [{toPorts: [{ports: [{port: '80'}], rules: {http: [{path: /a}]}}]}]",
+    "ingress: [{toPorts: [{ports: [{port: '80'}], rules: {kafka: [{topic: a}]}}]}]",
+    "ingress: [{toPorts: [{ports: [{port: '80'}], rules: {l7proto: own, l7: [{a: b}]}}]}]",
+    "egress: [{toPorts: [{ports: [{port: '443'}], originatingTLS: {secret: {name: a}}}]}]",
+    "ingress: [{toPorts: [{ports: [{port: '443'}], terminatingTLS: {secret: {name: a}}}]}]",
+    "egress: [{toPorts: [{ports: [{port: '80'}], listener: {name: a, envoyConfig: {name: b}}}]}]",
     "egress: [{toFQDNs: [{matchName: a.io}]}]",
     "egress: [{toGroups: [{aws: {region: x}}]}]",
     "egress: [{toPorts: [{ports: [{port: '443'}], serverNames: ['*.a.io']}]}]",
