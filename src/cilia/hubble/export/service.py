@@ -189,6 +189,8 @@ class Exporter:
         """Leaves the status where the agent finds it."""
         text = msgspec.json.encode(self.status())
         if text != self._told:
+            fresh = self._status_file.with_suffix(".new")
             with contextlib.suppress(OSError):
-                self._status_file.write_bytes(text)
+                fresh.write_bytes(text)
+                fresh.rename(self._status_file)
             self._told = text
