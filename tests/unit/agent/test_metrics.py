@@ -24,7 +24,7 @@ from cilia.agent.metrics.verdicts import PolicyVerdicts
 from cilia.agent.rule_hits import Account, Hits
 from cilia.datapath import layout
 from cilia.datapath.maps.metric import MetricRow
-from cilia.model.errors import InvalidValue
+from cilia.model.errors import InvalidValue, KernelError
 from cilia.model.rules import Direction, PolicyKey
 from cilia.policy.commit import Commit, CommitAccount
 from cilia.policy.provenance import ProvenanceRule
@@ -77,6 +77,21 @@ def test_only_what_is_chosen_is_shown_and_without_times_of_creation() -> None:
     shown = list(Chosen({"cilium_controllers_runs_total"}, [counters]).collect())
     assert [family_of(metric) for metric in shown] == ["cilium_controllers_runs_total"]
     assert {sample.name for sample in shown[0].samples} == {"cilium_controllers_runs_total"}
+
+
+class Unreadable:
+    """A collector whose map is gone."""
+
+    def collect(self) -> list[Metric]:
+        raise KernelError("read map metric", 9)
+
+
+def test_a_map_that_cannot_be_read_hides_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    counters = Counters()
+    counters.note_round("ipcache", 0, 0.1)
+    both = Chosen({"cilium_controllers_runs_total"}, [Unreadable(), counters])
+    assert [family_of(one) for one in both.collect()] == ["cilium_controllers_runs_total"]
+    assert "read map metric" in caplog.records[0].__dict__["error"]
 
 
 def test_everything_counted_is_declared_and_is_valid_openmetrics() -> None:

@@ -19,9 +19,12 @@ from cilia.agent.metrics.verdicts import PolicyVerdicts
 from cilia.agent.parts import Parts
 from cilia.agent.upkeep import ConnectionSweeper
 from cilia.kernel.objects import Program
+from cilia.model.errors import CiliaError
 from cilia.runtime.exposition import MetricsServer
 from cilia.runtime.services import Service
 from cilia.wire.unixhttp import Handler, Request, Response, json_response
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -35,12 +38,21 @@ class Chosen:
 
     def collect(self) -> Iterable[Metric]:
         """Returns the families that have a value."""
-        found = [metric for each in self._collectors for metric in each.collect()]
+        found = [metric for each in self._collectors for metric in self._collected(each)]
         kept = [one for one in found if family_of(one) in self._chosen]
         for one in kept:
             # When each series began is a second series to everyone but the newest scrapers.
             one.samples = [each for each in one.samples if not each.name.endswith("_created")]
         return sorted((one for one in kept if one.samples), key=lambda one: one.name)
+
+    def _collected(self, collector: Collector) -> list[Metric]:
+        try:
+            return list(collector.collect())
+        except (CiliaError, OSError) as error:
+            # A map that cannot be read must not hide what else there is to tell.
+            name = type(collector).__name__
+            log.warning("metrics left out", extra={"collector": name, "error": str(error)})
+            return []
 
 
 class Metrics:
