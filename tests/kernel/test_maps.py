@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from cilia.kernel.errors import ExistsError, MapFullError, NotFoundError
-from cilia.kernel.maps import NO_EXIST, NO_PREALLOC, Map, MapKind, inner_map
-from cilia.kernel.objects import BpfObject
+from cilia.kernel.maps import NO_EXIST, NO_PREALLOC, Map, MapKind
 
 KEY = np.dtype([("address", "V16"), ("port", ">u2"), ("pad", "<u2")])
 VALUE = np.dtype([("packets", "<u8"), ("name", ">u4"), ("pad", "<u4")])
@@ -119,19 +118,6 @@ def test_a_row_for_each_cpu() -> None:
         assert values.shape == (4, one.cpus)
         assert values["packets"][3].tolist() == list(range(one.cpus))
         assert keys.tolist() == [0, 1, 2, 3]
-
-
-def test_maps_in_a_map(probe_path: Path) -> None:
-    plain = np.dtype("<u4")
-    with (
-        BpfObject(probe_path) as one,
-        Map.create(MapKind.ARRAY, "inner", plain, plain, 1) as inner,
-    ):
-        one.load("emit")
-        inner.update(0, 9)
-        assert inner.lookup(0) == 9
-        with pytest.raises(NotFoundError):
-            inner_map(inner, 5)
 
 
 def test_a_layout_of_another_size_is_refused(pins: Path) -> None:

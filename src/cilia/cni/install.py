@@ -52,12 +52,6 @@ def install(site: NodeSite, plugins: Path, configurations: Path | None = None) -
     _replace((configurations or plugins) / CONFIGURATION, configuration(site), 0o644)
 
 
-def uninstall(plugins: Path, configurations: Path | None = None) -> None:
-    """Removes both, the configuration first."""
-    ((configurations or plugins) / CONFIGURATION).unlink(missing_ok=True)
-    (plugins / PLUGIN).unlink(missing_ok=True)
-
-
 def _replace(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

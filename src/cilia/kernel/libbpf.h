@@ -53,8 +53,6 @@ int bpf_map_delete_batch(int fd, const void *keys, __u32 *count,
 int bpf_obj_pin(int fd, const char *path);
 int bpf_obj_get(const char *path);
 int bpf_obj_get_info_by_fd(int fd, void *info, __u32 *size);
-int bpf_map_get_fd_by_id(__u32 id);
-int bpf_prog_get_fd_by_id(__u32 id);
 
 struct bpf_map_info {
     __u32 type; __u32 id; __u32 key_size; __u32 value_size; __u32 max_entries; __u32 map_flags;
@@ -93,9 +91,7 @@ struct bpf_tc_opts {
     size_t sz; int prog_fd; __u32 flags; __u32 prog_id; __u32 handle; __u32 priority;
 };
 int bpf_tc_hook_create(struct bpf_tc_hook *hook);
-int bpf_tc_hook_destroy(struct bpf_tc_hook *hook);
 int bpf_tc_attach(const struct bpf_tc_hook *hook, struct bpf_tc_opts *opts);
-int bpf_tc_detach(const struct bpf_tc_hook *hook, const struct bpf_tc_opts *opts);
 int bpf_tc_query(const struct bpf_tc_hook *hook, struct bpf_tc_opts *opts);
 
 struct bpf_test_run_opts {

@@ -149,8 +149,8 @@ def has_tcx(program: Program) -> bool:
 def attach_clsact(program: Program, ifindex: int, hook: Hook, priority: int = 1) -> None:
     """Puts a program on a device with a clsact filter, or replaces ours there.
 
-    For kernels below 6.6. The filter has no owner: it stays until `detach_clsact`
-    or until its device goes, so there is nothing to pin.
+    For kernels below 6.6. The filter has no owner: it stays until its device goes,
+    so there is nothing to pin.
     """
     place, options = _clsact(ifindex, hook, priority)
     made = bpf.bpf_tc_hook_create(place)
@@ -159,16 +159,6 @@ def attach_clsact(program: Program, ifindex: int, hook: Hook, priority: int = 1)
     options.prog_fd, options.flags = program.fd, 1  # BPF_TC_F_REPLACE
     where = f"program {program.name} to clsact {hook.name} of ifindex {ifindex}"
     check(bpf.bpf_tc_attach(place, options), "attach", where)
-
-
-def detach_clsact(ifindex: int, hook: Hook, priority: int = 1) -> bool:
-    """Takes our clsact filter off a device; False when there was none."""
-    place, options = _clsact(ifindex, hook, priority)
-    result = bpf.bpf_tc_detach(place, options)
-    if result in (-errno.ENOENT, -errno.EINVAL, -errno.ENODEV):
-        return False
-    check(result, "detach", f"clsact {hook.name} of ifindex {ifindex}")
-    return True
 
 
 def clsact_program(ifindex: int, hook: Hook, priority: int = 1) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cilia.kernel import libbpf
 from cilia.kernel.btf import DType
-from cilia.kernel.errors import MapFullError, kernel_error
+from cilia.kernel.errors import MapFullError
 from cilia.kernel.libbpf import bpf, check, ffi
 
 ANY, NO_EXIST, EXIST = 0, 1, 2
@@ -348,18 +348,3 @@ def map_facts(fd: int) -> dict[str, Any]:
         "value_size": int(found.value_size),
         "max_entries": int(found.max_entries),
     }
-
-
-def inner_map(outer: Map, index: int) -> Map:
-    """The map that an array of maps holds at `index`.
-
-    Raises:
-        NotFoundError: The slot is empty.
-    """
-    number = outer.lookup(index)
-    if number is None:
-        raise kernel_error("open", f"map {outer.name}[{index}]", errno.ENOENT)
-    fd = bpf.bpf_map_get_fd_by_id(int(np.asarray(number, "<u4")))
-    if fd < 0:
-        raise kernel_error("open", f"map {outer.name}[{index}]", -fd)
-    return Map(fd)

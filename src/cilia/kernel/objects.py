@@ -241,18 +241,6 @@ class BpfObject:
         raise KeyError(f"{self.path.name} has no map {name}")
 
 
-def program_by_id(number: int) -> Program:
-    """An open loaded program.
-
-    Raises:
-        NotFoundError: No program has that id any more.
-    """
-    fd = check(bpf.bpf_prog_get_fd_by_id(number), "open", f"program id {number}")
-    program = Program(str(number), fd)
-    program.name = program.facts().name
-    return program
-
-
 def open_map(path: Path, btf: Btf, name: str | None = None) -> Map:
     """A pinned map with the dtypes that an object's BTF declares for it."""
     return Map.open(path, *btf.map_types(name or path.name))

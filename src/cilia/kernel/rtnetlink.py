@@ -38,7 +38,7 @@ Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
-_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
+_NEWADDR, _GETADDR = 20, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
 _UP = 1
@@ -46,7 +46,7 @@ _NO_ARP = 0x80
 _NAMES = 15
 _MAIN_TABLE, _PROTO_BOOT, _PROTO_STATIC = 254, 3, 4
 _SCOPE_GLOBAL, _SCOPE_LINK, _SCOPE_NOWHERE = 0, 253, 255
-_UNICAST, _BLACKHOLE, _UNREACHABLE = 1, 6, 7
+_UNICAST = 1
 _NO_DAD = 2
 _PERMANENT = 0x80
 
@@ -130,15 +130,6 @@ def create_veth(end: VethEnd, peer: VethEnd, mtu: int) -> Request:
     return Request(_NEWLINK, CREATE | EXCL, body, f"create veth {end.name}")
 
 
-def create_link(name: str, kind: str, mtu: int | None = None, mac: str = "") -> Request:
-    """Makes a device such as a dummy or a bridge; it may exist already."""
-    body = _link() + attribute(3, _checked_name(name))
-    body += attribute(4, mtu) if mtu else b""
-    body += attribute(1, mac_bytes(mac)) if mac else b""
-    body += nested(18, attribute(1, kind))
-    return Request(_NEWLINK, CREATE | EXCL, body, f"create {kind} {name}", PRESENT)
-
-
 def delete_link(name: str) -> Request:
     """Removes a device, and with a veth its peer; it may be gone already."""
     body = _link() + attribute(3, name)
@@ -165,12 +156,6 @@ def set_link(
     return Request(_NEWLINK, 0, body, f"change link {index}")
 
 
-def move_link(index: int, namespace: int, name: str = "") -> Request:
-    """Moves a device into another namespace (a file descriptor)."""
-    body = _link(index) + attribute(28, namespace) + (attribute(3, name) if name else b"")
-    return Request(_NEWLINK, 0, body, f"move link {index}")
-
-
 def disable_link_local(index: int) -> Request:
     """Stops IPv6 from giving the device an address of its own making; before it is up."""
     none = nested(26, nested(socket.AF_INET6, attribute(8, b"\1")))
@@ -181,12 +166,6 @@ def add_address(index: int, interface: Interface) -> Request:
     """Gives a device an address, IPv6 without duplicate detection; it may be there already."""
     body = _interface(index, interface) + attribute(8, _NO_DAD)
     return Request(_NEWADDR, CREATE | REPLACE, body, f"add address {interface} to {index}", PRESENT)
-
-
-def delete_address(index: int, interface: Interface) -> Request:
-    """Takes an address from a device; it may be gone already."""
-    body = _interface(index, interface)
-    return Request(_DELADDR, 0, body, f"delete address {interface} of {index}", MISSING)
 
 
 def _interface(index: int, interface: Interface) -> bytes:
@@ -212,12 +191,6 @@ def add_route(
     return Request(_NEWROUTE, CREATE | REPLACE, body, f"add route to {destination}")
 
 
-def add_unreachable(destination: Network) -> Request:
-    """A route that answers "unreachable", so that no default route takes the packets."""
-    body = _route(destination, False, _UNREACHABLE) + attribute(6, 0xFFFF)
-    return Request(_NEWROUTE, CREATE | REPLACE, body, f"add unreachable route to {destination}")
-
-
 def delete_route(destination: Network, index: int | None = None) -> Request:
     """Removes a route; it may be gone already."""
     head = struct.pack(
@@ -237,7 +210,7 @@ def delete_route(destination: Network, index: int | None = None) -> Request:
     return Request(_DELROUTE, 0, body, f"delete route to {destination}", MISSING)
 
 
-def _route(destination: Network, on_link: bool, kind: int = _UNICAST) -> bytes:
+def _route(destination: Network, on_link: bool) -> bytes:
     version4 = destination.version == 4
     scope = _SCOPE_LINK if on_link and version4 else _SCOPE_GLOBAL
     head = struct.pack(
@@ -249,7 +222,7 @@ def _route(destination: Network, on_link: bool, kind: int = _UNICAST) -> bytes:
         _MAIN_TABLE,
         _PROTO_STATIC,
         scope,
-        kind,
+        _UNICAST,
         0,
     )
     if destination.prefixlen == 0:

@@ -168,7 +168,6 @@ DROP_REASONS: dict[int, DropReason] = {
     )
 }
 
-_BY_NAME = {reason.name: reason for reason in DROP_REASONS.values() if reason.name}
 
 TRACE_POINTS: dict[int, str] = {
     0: "to-endpoint",
@@ -226,8 +225,3 @@ POLICY_MATCHES: dict[int, str] = {
 def drop_reason(code: int) -> DropReason:
     """The reason with this number; an unknown number is a reason that says so."""
     return DROP_REASONS.get(code) or DropReason(code, "DROP_REASON_UNKNOWN", str(code))
-
-
-def drop_reason_named(name: str) -> DropReason | None:
-    """The reason that flow.DropReason spells so; None when there is no such reason."""
-    return _BY_NAME.get(name)

@@ -133,7 +133,7 @@ def test_a_connection_is_shown_from_who_began_it() -> None:
 
 
 def test_a_policy_row_in_words() -> None:
-    key, value = np.zeros((), policy.key_dtype()), np.zeros((), policy.value_dtype())
+    key, value = (np.zeros((), each) for each in layout.map_types("policy"))
     key["prefixlen"], key["policy"], key["direction"] = 96, 7, 1
     key["protocol"], key["port"] = 6, 80
     value["verdict"] = layout.constant("POLICY_VERDICT_DEFAULT_DENY")

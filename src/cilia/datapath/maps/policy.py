@@ -41,16 +41,6 @@ class PolicyEntry(msgspec.Struct, frozen=True):
     proxy_port: int
 
 
-def key_dtype() -> np.dtype[Any]:
-    """Layout of a key."""
-    return layout.map_types("policy")[0]
-
-
-def value_dtype() -> np.dtype[Any]:
-    """Layout of a row."""
-    return layout.map_types("policy")[1]
-
-
 def decode(key: Any, value: Any) -> PolicyEntry:
     """One row as a value."""
     protocol_bits = layout.constant("POLICY_PROTOCOL_BITS")

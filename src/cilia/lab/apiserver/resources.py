@@ -236,13 +236,6 @@ class Registry:
                 return resource
         return None
 
-    def of_kind(self, group: str, kind: str) -> Resource | None:
-        """The resource whose objects are of a kind, in any version."""
-        for resource in self._resources.values():
-            if (resource.group, resource.kind) == (group, kind):
-                return resource
-        return None
-
     def all(self) -> list[Resource]:
         """Every resource, built-in ones first."""
         return list(self._resources.values())
