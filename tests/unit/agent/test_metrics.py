@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest
@@ -132,6 +132,7 @@ def test_requests_are_counted_by_code_and_timed_when_they_are_answered() -> None
     assert times == {(path, "GET"): 1}
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_path_of_any_shape_has_a_template(path: str) -> None:
     assert path_template(path).startswith("/")
@@ -237,6 +238,7 @@ def test_traffic_is_told_by_reason_and_direction() -> None:
     assert found["drop_bytes_total"]["Policy denied", "EGRESS"] == 200
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -286,6 +288,7 @@ def test_policies_beyond_the_limit_are_one_and_who_was_first_stays() -> None:
     assert verdicts(collector) == {("b", "allow"): 1, ("m", "allow"): 1, ("other", "allow"): 1}
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 100)), max_size=6))
 def test_the_sum_of_verdicts_is_the_sum_of_the_account(steps: list[dict[str, int]]) -> None:
     account = [Account(0)]
@@ -295,6 +298,7 @@ def test_the_sum_of_verdicts_is_the_sum_of_the_account(steps: list[dict[str, int
         assert sum(verdicts(collector).values()) == sum(step.values())
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([1, 6, 17]), st.integers(0, 20))))
 def test_connections_are_counted_by_kind(rows: list[tuple[bool, int, int]]) -> None:
     key, value = layout.map_types("conntrack")

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cilia.cli.commands.metrics import metric_rows, quantiles_text
@@ -30,6 +30,7 @@ def test_what_is_timed_is_one_row_among_the_others() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.1, 0.5, 1.0, 5.0, math.inf]), min_size=1))
 def test_quantiles_are_those_of_a_sorted_list(seen: list[float]) -> None:
     limits = [0.1, 0.5, 1.0, 5.0, math.inf]
