@@ -19,15 +19,20 @@ GAP = 3
 MINIMUM_WIDTH = 5
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[Cell]], narrowest: int = MINIMUM_WIDTH
+) -> str:
     """A space-padded table; a cell that is a list takes one line an item.
 
-    A title may hold line breaks, for headers of two lines.
+    Args:
+        titles: One may hold line breaks, for headers of two lines.
+        rows: A cell a title.
+        narrowest: No column is narrower.
     """
     lines = list(_lines([title.split("\n") for title in titles]))
     for row in rows:
         lines += _lines([[cell] if isinstance(cell, str) else list(cell) for cell in row])
-    widths = [max([MINIMUM_WIDTH, *(len(line[i]) for line in lines)]) for i in range(len(titles))]
+    widths = [max([narrowest, *(len(line[i]) for line in lines)]) for i in range(len(titles))]
     return "\n".join(
         "".join(cell.ljust(width + GAP) for cell, width in zip(line, widths, strict=True))
         for line in lines

@@ -124,7 +124,12 @@ def raw_filters(texts: tuple[str, ...]) -> list[Json]:
 @option("-o", "--output", default="compact", type=click.Choice(FORMATS), help="format of lines")
 @click.option("--why", is_flag=True, help="add the policy, the rule and its line to a verdict")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="count instead: the N most")
-@click.option("--by", metavar="KEY,…", default="source,destination", help="… by these keys")
+@click.option(
+    "--by",
+    metavar="KEY,…",
+    default="source,destination",
+    help="… by these: pod, workload, identity, service, port, verdict, drop-reason, policy …",
+)
 @option(
     "--time-format",
     default="StampMilli",
@@ -239,5 +244,5 @@ def filters_text(request: Json) -> str:
     for title, key in (("allowlist", "allow"), ("denylist", "deny")):
         if request[key]:
             lines.append(f"{title}:")
-            lines += [f"- '{json.dumps(one, separators=(',', ':'))}'" for one in request[key]]
+            lines += [f"    - '{json.dumps(one, separators=(',', ':'))}'" for one in request[key]]
     return "\n".join(lines) or "no filters"

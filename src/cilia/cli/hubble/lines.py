@@ -25,7 +25,8 @@ VERDICT_COLOURS = {
     "FORWARDED": "green",
     "ALLOWED": "green",
     "REDIRECTED": "green",
-    "TRANSLATED": "green",
+    "TRACED": "yellow",
+    "TRANSLATED": "yellow",
     "DROPPED": "red",
     "DENIED": "red",
     "ERROR": "red",
@@ -74,8 +75,8 @@ def words_of(flow: Flow, look: Look) -> Words:
         node=flow.node_name,
         source=wording.host(flow, "source", names),
         destination=wording.host(flow, "destination", names),
-        source_identity=wording.identity(flow, "source", names),
-        destination_identity=wording.identity(flow, "destination", names),
+        source_identity=wording.identity(flow, "source"),
+        destination_identity=wording.identity(flow, "destination"),
         type=wording.event_type(flow),
         verdict=wording.verdict(flow) + (by_policies(flow) if look.policies else ""),
         summary=wording.summary(flow),
@@ -125,7 +126,7 @@ def compact_line(flow: Flow, look: Look) -> str:
     ]
     if words.is_reply:
         sides.reverse()
-    node = f" [{paint(words.node, 'blue')}]" if look.nodes else ""
+    node = f" [{words.node}]" if look.nodes else ""
     colour = VERDICT_COLOURS.get(words.verdict.partition(" ")[0], "")
     line = (
         f"{words.time}{node}: {sides[0]} {wording.ARROWS[words.is_reply]} {sides[1]} "
@@ -147,8 +148,8 @@ def _plain(text: str, colour: str) -> str:
 
 
 def _end(end: tuple[str, str], identity: str, paint: Paint) -> str:
-    who, port = paint(end[0], "cyan"), paint(end[1], "yellow")
-    return f"{joined((who, port))} ({paint(identity, 'magenta')})"
+    who = paint(joined((end[0], paint(end[1], "yellow"))), "cyan")
+    return f"{who} {paint(f'({identity})', 'magenta')}"
 
 
 class Printer:
@@ -189,7 +190,7 @@ class Printer:
     def close(self) -> None:
         """Writes the table."""
         if self._rows:
-            for line in table(self._titles, self._rows).splitlines():
+            for line in table(self._titles, self._rows, 0).splitlines():
                 self._print(line.rstrip())
         self._out.flush()
 

@@ -23,7 +23,7 @@ WIDTH = 19
 def status(answer: ServerStatusResponse, output: str, address: str) -> str:
     """What a server says of itself."""
     if output == "json":
-        return _json(_message_dict(answer))
+        return json.dumps(_message_dict(answer), separators=(",", ":"))
     if output == "compact":
         return _status_lines(answer, address)
     columns = [
@@ -31,7 +31,7 @@ def status(answer: ServerStatusResponse, output: str, address: str) -> str:
         ("MAX FLOWS", f"{answer.max_flows:,}"),
         ("SEEN FLOWS", f"{answer.seen_flows:,}"),
         ("FLOWS PER SECOND", _rate(answer)),
-        ("UPTIME", _span(answer.uptime_ns)),
+        ("UPTIME", go_duration(answer.uptime_ns) if answer.uptime_ns else NONE),
         ("NUM CONNECTED NODES", _count(answer, "num_connected_nodes")),
         (
             "NUM UNAVAIL. NODES" if output == "dict" else "NUM UNAVAILABLE NODES",
@@ -86,6 +86,17 @@ def _span(ns: int) -> str:
     return text + (f"{minutes}m" if minutes or hours else "") + f"{seconds}s"
 
 
+def go_duration(ns: int) -> str:
+    """A span of a second or more as Go writes it, to the nanosecond.
+
+    >>> go_duration(440_471_698_055), go_duration(3_600 * NS), go_duration(1_500_000_000)
+    ('7m20.471698055s', '1h0m0s', '1.5s')
+    """
+    whole, part = divmod(ns, NS)
+    fraction = f".{part:09}".rstrip("0") if part else ""
+    return (_span(whole * NS) if whole else "0s").removesuffix("s") + f"{fraction}s"
+
+
 def nodes(answer: GetNodesResponse, output: str) -> str:
     """The nodes of a relay."""
     if output == "json":
@@ -114,10 +125,10 @@ def _node(one: Node) -> list[str]:
         else "Unknown",
         _span(one.uptime_ns),
         _rate(one),
-        f"{one.num_flows}/{one.max_flows} ({share:.2f}%)" if is_there else NONE,
+        f"{one.num_flows}/{one.max_flows} ({share:6.2f}%)" if is_there else NONE,
         one.version or NONE,
         one.address or NONE,
-        ("Enabled" if one.tls.enabled else "Disabled") if is_there else NONE,
+        ("Enabled" if one.tls.enabled else "Disabled") if one.HasField("tls") else NONE,
     ]
 
 
@@ -145,7 +156,7 @@ def peer(change: ChangeNotification) -> str:
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(line.rstrip() for line in table(titles, rows).splitlines())
+    return "\n".join(line.rstrip() for line in table(titles, rows, 0).splitlines())
 
 
 def _json(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cilia.cli.errors import ClientError
 from cilia.cli.hubble.lines import Look, Message, Printer
-from cilia.cli.hubble.top import KEYS, Top
+from cilia.cli.hubble.top import BOTH, KEYS, Top, keys_of
 from cilia.cli.hubble.wording import Names
 from cilia.hubble.proto.flow.flow_pb2 import Flow
 
@@ -42,10 +42,12 @@ def top(messages: Iterable[Message], number: int, by: Sequence[str]) -> str:
     Raises:
         ClientError: a key that flows are not counted by.
     """
-    unknown = [name for name in by if name not in KEYS]
+    keys = keys_of(by)
+    unknown = [name for name in keys if name not in KEYS]
     if unknown:
-        raise ClientError(f"cannot count by {', '.join(unknown)}", f"keys: {', '.join(KEYS)}")
-    counted = Top(by)
+        known = ", ".join((*KEYS, *BOTH))
+        raise ClientError(f"cannot count by {', '.join(unknown)}", f"keys: {known}")
+    counted = Top(keys)
     counted.count(_flows(messages))
     return counted.text(number)
 

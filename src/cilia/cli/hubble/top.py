@@ -17,13 +17,14 @@ def _host(side: wording.Side) -> Callable[[Flow], str]:
 
 
 def _port(flow: Flow) -> str:
+    """The port that was asked for: of a reply, where it comes from."""
     kind = flow.l4.WhichOneof("protocol") or ""
-    port = wording.host(flow, "destination", NAMES)[1]
+    port = wording.host(flow, "source" if wording.is_reply(flow) else "destination", NAMES)[1]
     return f"{port}/{kind}" if port else kind
 
 
 def _identity(side: wording.Side) -> Callable[[Flow], str]:
-    return lambda flow: wording.identity(flow, side, NAMES)
+    return lambda flow: wording.identity(flow, side)
 
 
 def _namespace(side: wording.Side) -> Callable[[Flow], str]:
@@ -31,9 +32,18 @@ def _namespace(side: wording.Side) -> Callable[[Flow], str]:
 
 
 def _workload(side: wording.Side) -> Callable[[Flow], str]:
-    return lambda flow: ",".join(
-        f"{one.kind}/{one.name}".strip("/") for one in getattr(flow, side).workloads
-    )
+    """A pod's; of who is no pod, what the identity says."""
+
+    def workload(flow: Flow) -> str:
+        found = [f"{one.kind}/{one.name}".strip("/") for one in getattr(flow, side).workloads]
+        return ",".join(found) or wording.identity(flow, side)
+
+    return workload
+
+
+def _service(flow: Flow) -> str:
+    service = flow.destination_service
+    return "/".join(filter(None, (service.namespace, service.name)))
 
 
 def _reason(flow: Flow) -> str:
@@ -53,6 +63,7 @@ KEYS: dict[str, Callable[[Flow], str]] = {
     "destination-namespace": _namespace("destination"),
     "source-workload": _workload("source"),
     "destination-workload": _workload("destination"),
+    "service": _service,
     "port": _port,
     "verdict": wording.verdict,
     "reason": _reason,
@@ -61,6 +72,20 @@ KEYS: dict[str, Callable[[Flow], str]] = {
     "node": lambda flow: flow.node_name,
 }
 """What flows can be counted by."""
+BOTH = {
+    name: (f"source-{name}", f"destination-{name}")
+    for name in ("identity", "namespace", "workload")
+} | {"pod": ("source", "destination"), "drop-reason": ("reason",)}
+"""Words that stand for other keys."""
+
+
+def keys_of(words: Iterable[str]) -> list[str]:
+    """The keys that words stand for, each once.
+
+    >>> keys_of(["workload", "port", "source-workload"])
+    ['source-workload', 'destination-workload', 'port']
+    """
+    return list(dict.fromkeys(key for word in words for key in BOTH.get(word, (word,))))
 
 
 class Top:

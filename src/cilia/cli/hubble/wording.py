@@ -68,11 +68,9 @@ def _port(flow: Flow, side: Side) -> str:
     return str(number or "")
 
 
-def identity(flow: Flow, side: Side, names: Names) -> str:
+def identity(flow: Flow, side: Side) -> str:
     """`ID:123`, or the name of a reserved identity; `unknown` for none."""
     number: int = getattr(flow, side).identity
-    if names.numeric and number:
-        return f"ID:{number}"
     try:
         return ReservedIdentity(number).label_name
     except ValueError:

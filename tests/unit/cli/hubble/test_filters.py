@@ -29,8 +29,8 @@ def observe(*words: str) -> tuple[list[object], list[object]]:
     for line in done.output.splitlines():
         if line in lists:
             current = lists[line]
-        elif line.startswith("- "):
-            current.append(json.loads(line[3:-1]))
+        elif line.startswith("    - "):
+            current.append(json.loads(line.removeprefix("    - '")[:-1]))
     return lists["allowlist:"], lists["denylist:"]
 
 

@@ -126,7 +126,7 @@ def test_compact(flow: Flow, line: str) -> None:
 
 def test_names_can_be_left_out() -> None:
     line = compact_line(made(source={"identity": 2}), Look(names=Names(numeric=True)))
-    assert "10.0.0.1:40000 (ID:2) -> 10.0.0.2:8080 (ID:21002)" in line
+    assert "10.0.0.1:40000 (world) -> 10.0.0.2:8080 (ID:21002)" in line
     line = compact_line(made(source={"identity": 2}), Look(names=Names(pods=False)))
     assert "10.0.0.1:40000 (world) -> 10.0.0.2:8080 (ID:21002)" in line
 

@@ -118,6 +118,10 @@ def test_top(shown: Shown) -> None:
         ["1", "25.0%", "DROPPED", "CiliumNetworkPolicy", "shop/rule1"],
     ]
     assert len(shown("--top", "1")) == 2
+    titles = shown("--top", "1", "--by", "workload,drop-reason,service")[0].split()
+    assert titles[2:] == ["SOURCE-WORKLOAD", "DESTINATION-WORKLOAD", "REASON", "SERVICE"]
+    ports = {line.split()[2] for line in shown("--top", "9", "--by", "port")[1:]}
+    assert all(int(port.partition("/")[0]) < 32768 for port in ports), "replies count as theirs"
     assert len(shown("--top", "9", "--by", ",".join(KEYS))) == 5
 
 
