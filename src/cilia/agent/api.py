@@ -55,6 +55,7 @@ KERNEL: dict[str, View] = {
     "/v1/bpf/ct": kernel_views.connection_rows,
     "/v1/bpf/endpoint": kernel_views.endpoint_rows,
     "/v1/bpf/lb": kernel_views.service_rows,
+    "/v1/bpf/metrics": kernel_views.metric_rows,
     "/v1/bpf/nat": kernel_views.nat_rows,
 }
 """What is one kernel map; read in a thread, for it may be large."""

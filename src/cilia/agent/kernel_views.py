@@ -9,12 +9,14 @@ from cilia.datapath import layout
 from cilia.datapath.maps.conntrack import Connection, ConntrackMap
 from cilia.datapath.maps.endpoints import EndpointMap
 from cilia.datapath.maps.ipcache import IpcacheEntry, IpcacheMap
+from cilia.datapath.maps.metric import MetricMap
 from cilia.datapath.maps.nat import NatEntry, NatMap
 from cilia.datapath.maps.policy import PolicyEntry, PolicyMap
 from cilia.datapath.maps.service import ServiceMap
 from cilia.kernel.maps import Map
 from cilia.model.errors import InvalidValue
 from cilia.model.labels import Network
+from cilia.model.reasons import drop_reason
 from cilia.policy.connection import rule_text
 
 Json = dict[str, Any]
@@ -178,6 +180,20 @@ def connection_row(each: Connection) -> Json:
         "generation": list(each.generation),
         "age-seconds": round(each.age_s, 1),
     }
+
+
+def metric_rows(parts: Parts) -> list[Json]:
+    """Returns what programs counted, by reason and direction, since the maps were made."""
+    return [
+        {
+            "reason": drop_reason(each.reason).text,
+            "code": each.reason,
+            "direction": each.direction.upper(),
+            "packets": each.packets,
+            "bytes": each.bytes,
+        }
+        for each in MetricMap(parts.maps).rows()
+    ]
 
 
 def nat_rows(parts: Parts) -> list[Json]:

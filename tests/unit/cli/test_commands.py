@@ -45,6 +45,12 @@ ANSWERS = {
     "/v1/endpoint/101": ENDPOINT,
     "/v1/policy": {"revision": 3, "policy": "[]"},
     "/v1/bpf/ct": [CONNECTION],
+    "/v1/bpf/metrics": [
+        {"reason": "Policy denied", "code": 133, "direction": "INGRESS", "packets": 2, "bytes": 148}
+    ],
+    "/v1/metrics": [
+        {"name": "cilium_drop_count_total", "value": 2.0, "labels": {"direction": "INGRESS"}}
+    ],
     "/v1/healthz": {
         "cilium": {"state": "Ok", "msg": "0.1.0"},
         "kubernetes": {"state": "Failure", "msg": "connection refused"},
@@ -94,6 +100,19 @@ def test_ct_list_brackets_ipv6(run: Run) -> None:
     output = run("bpf", "ct", "list").output
     assert "[fd00::1]:40000 -> [fd00::2]:80" in output
     assert "Packets=3/2" in output
+
+
+def test_what_programs_counted_is_a_row_a_reason(run: Run) -> None:
+    titles, row = run("bpf", "metrics", "list").output.splitlines()
+    assert titles.split() == ["REASON", "DIRECTION", "PACKETS", "BYTES"]
+    assert row.split() == ["Policy", "denied", "INGRESS", "2", "148"]
+
+
+def test_metrics_are_chosen_by_a_pattern(run: Run) -> None:
+    assert "direction=INGRESS   2.000000" in run("metrics", "list", "-p", "^cilium_drop").output
+    assert json.loads(run("metrics", "list", "-o", "json").output)[0]["value"] == 2
+    assert "no metric matches" in str(run("metrics", "list", "-p", "nothing").exception)
+    assert "no regular expression" in str(run("metrics", "list", "-p", "(").exception)
 
 
 def test_status_exits_1_when_a_part_is_down(run: Run) -> None:

@@ -151,6 +151,15 @@ _list(
     ),
     "List frontends and their backends.",
 )
+_list(
+    _noun("metrics", "What programs counted."),
+    "metrics",
+    lambda rows: table(
+        ("REASON", "DIRECTION", "PACKETS", "BYTES"),
+        [[r["reason"], r["direction"], str(r["packets"]), str(r["bytes"])] for r in rows],
+    ),
+    "List packets by reason and direction; what was let through is Success.",
+)
 _ipcache = _noun("ipcache", "Which identity owns an address.")
 _list(
     _ipcache,
