@@ -19,7 +19,7 @@ from typing import Any
 
 from bpf.harness import HOST, HOST_MAC, NODE, OBJECTS, ROUTER, SMALL, WORLD, Datapath
 from cilia.kernel import netns
-from cilia.kernel.links import Hook, Link, attach_device
+from cilia.kernel.links import Hook, attach_clsact, attach_device, has_tcx
 from cilia.kernel.objects import BpfObject, Program
 
 FAR = {4: "192.0.2.1", 6: "2001:db8::1"}
@@ -142,9 +142,14 @@ class Live:
             (programs["host_from_net"], "eth0", Hook.TCX_INGRESS),
             (programs["host_to_net"], "eth0", Hook.TCX_EGRESS),
         ]
-        self.links: list[Link] = [attach_device(one, room[dev], hook) for one, dev, hook in plan]
-        for link in self.links:
-            self._stack.callback(link.close)
+        # As the agent attaches them: below kernel 6.6 there is clsact alone, which goes with its
+        # device.
+        tcx = has_tcx(self.datapath.programs["pod_from"])
+        for program, device, hook in plan:
+            if tcx:
+                self._stack.callback(attach_device(program, room[device], hook).close)
+            else:
+                attach_clsact(program, room[device], hook)
 
     def close(self) -> None:
         """Leaves nothing behind."""

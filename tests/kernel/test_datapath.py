@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from cilia.datapath import layout, loader, records
-from cilia.datapath.attach import Attacher, cgroup_plan, ensure_host_device, host_plan, pod_plan
+from cilia.datapath.attach import (
+    Attacher,
+    Attachment,
+    cgroup_plan,
+    ensure_host_device,
+    host_plan,
+    pod_plan,
+)
 from cilia.datapath.config import DatapathConfig
 from cilia.datapath.maps.capacity import usages
 from cilia.datapath.maps.conntrack import ConntrackMap
@@ -74,12 +81,27 @@ def attach_all(site: NodeSite, loaded: loader.Loaded, config: DatapathConfig) ->
     return attacher
 
 
+def running(site: NodeSite, attacher: Attacher, *plan: Attachment) -> list[int]:
+    """The id of the program at each place, on TCX or, below kernel 6.6, on clsact."""
+    if attacher.has_tcx:
+        held = attacher.attached()
+        facts = [held.get(one.pin) for one in plan]
+        return [
+            fact.program_id if fact is not None and fact.ifindex == one.ifindex else 0
+            for fact, one in zip(facts, plan, strict=True)
+        ]
+    with netns.inside(site.netns):
+        return [links.clsact_program(one.ifindex, one.hook) for one in plan]
+
+
 def test_the_same_objects_and_configuration_are_adopted(
     site: NodeSite, config: DatapathConfig
 ) -> None:
     first = loader.load(site, config, capacities=SIZES)
-    before = attach_all(site, first, config).attached()
-    assert len(before) == 11
+    attacher = attach_all(site, first, config)
+    before = attacher.attached()
+    on_cgroup, on_devices = 8, 3
+    assert len(before) == on_cgroup + (on_devices if attacher.has_tcx else 0)
     again = loader.load(site, config, capacities=SIZES)
     assert again.adopted
     assert not first.adopted
@@ -168,7 +190,9 @@ def test_traffic_never_meets_no_program_while_they_are_replaced(
     thread.start()
     try:
         for mtu in range(1400, 1406):
-            loader.load(site, msgspec.structs.replace(config, mtu=mtu))
+            later = loader.load(site, msgspec.structs.replace(config, mtu=mtu))
+            # On TCX they have been replaced by now.
+            Attacher(site, later.programs).apply(*pod_plan("lxc0", outer.index))
     finally:
         stop.set()
         thread.join()
@@ -202,19 +226,23 @@ def test_a_pinned_map_of_another_shape_is_refused(site: NodeSite, config: Datapa
 def test_attaching_twice_changes_nothing_and_a_new_device_is_noticed(
     site: NodeSite, config: DatapathConfig
 ) -> None:
-    attacher = attach_all(site, loader.load(site, config, capacities=SIZES), config)
+    loaded = loader.load(site, config, capacities=SIZES)
+    attacher = attach_all(site, loaded, config)
+    plan = host_plan(config.host_ifindex, "eth0", config.net_ifindex)
+    expected = [loaded.programs[one.program].facts().id for one in plan]
     before = attacher.attached()
-    attacher.apply(*host_plan(config.host_ifindex, "eth0", config.net_ifindex))
-    assert attacher.attached() == before
+    attacher.apply(*plan)
+    assert (attacher.attached(), running(site, attacher, *plan)) == (before, expected)
     with NetlinkSocket(site.netns) as connection:
         connection.commit(delete_link("eth0"))
-        assert attacher.attached()["eth0_host_to_net"].ifindex == 0
+        assert running(site, attacher, *plan) == [expected[0], 0, 0]
         ends = VethEnd("eth0", "02:00:00:00:00:0a"), VethEnd("net", "02:00:00:00:00:0b")
         connection.commit(create_veth(*ends, 1500))
         fresh = link(connection, "eth0")
     assert fresh is not None
-    attacher.apply(*host_plan(config.host_ifindex, "eth0", fresh.index))
-    assert attacher.attached()["eth0_host_to_net"].ifindex == fresh.index
+    plan = host_plan(config.host_ifindex, "eth0", fresh.index)
+    attacher.apply(*plan)
+    assert running(site, attacher, *plan) == expected
     attacher.detach("eth0")
     assert not any(pin.startswith("eth0_") for pin in attacher.attached())
     with pytest.raises(NotFoundError):
@@ -231,9 +259,9 @@ def test_below_6_6_the_same_plan_goes_through_clsact(
         attacher = Attacher(site, loaded.programs)
         for _ in range(2):
             attacher.apply(*plan)
-        with netns.inside(site.netns):
-            found = [links.clsact_program(one.ifindex, one.hook) for one in plan]
-        assert found == [loaded.programs[one.program].facts().id for one in plan]
+        assert running(site, attacher, *plan) == [
+            loaded.programs[one.program].facts().id for one in plan
+        ]
         assert attacher.attached() == {}
 
 

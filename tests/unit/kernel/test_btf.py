@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cilia.kernel.btf import Btf
@@ -103,14 +103,12 @@ def test_what_is_missing_is_named() -> None:
         btf.variable(".rodata", "nothing")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"not BTF|broken BTF"):
         Btf(raw)
 
 
-@settings(deadline=None)
 @given(st.integers(24, len(RAW) - 1), st.binary(min_size=1, max_size=8))
 def test_a_damaged_section_is_read_or_refused_but_never_more(at: int, damage: bytes) -> None:
     raw = RAW[:at] + damage + RAW[at + len(damage) :]
@@ -122,7 +120,6 @@ def test_a_damaged_section_is_read_or_refused_but_never_more(at: int, damage: by
         pass
 
 
-@settings(deadline=None)
 @given(st.integers(0, 400))
 def test_a_cut_object_is_refused(length: int) -> None:
     raw = RAW[:length]
