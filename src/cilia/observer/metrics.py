@@ -1,13 +1,19 @@
 """Hubble's metrics of this node, connected: counted from the store, shown over HTTP."""
 
 from collections.abc import Iterator, Set
+from http import HTTPStatus
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from cilia import __version__
 from cilia.hubble.filters import Scene
+from cilia.hubble.flows import FlowMaker
 from cilia.hubble.metrics import HubbleMetrics, parse_metrics
 from cilia.hubble.metrics.batch import Look
+from cilia.hubble.metrics.durations import Durations
+from cilia.hubble.metrics.series import Cells, Counter, Described
 from cilia.hubble.metrics.service import MetricsFile, MetricsService
 from cilia.hubble.metrics.workloads import WorkloadBytes
 from cilia.hubble.ports import Names
@@ -49,23 +55,43 @@ class AgentPods:
         return found
 
 
+class Scrapes:
+    """A collector of what scrapers were answered."""
+
+    def __init__(self) -> None:
+        self._cells = Cells()
+        name, text = "hubble_metrics_http_handler_request", "Answers to scrapers"
+        self._answers = Counter(Described(f"{name}s_total", f"{text}.", ("code",)), self._cells)
+        self._durations = Durations(
+            Described(f"{name}_duration_seconds", f"{text}, how long they took.", ("code",))
+        )
+
+    def note(self, status: HTTPStatus, seconds: float) -> None:
+        """Counts an answer."""
+        code = str(status.value)
+        self._cells.values[list(self._answers.cells((), (code,), frozenset()))] += 1
+        self._durations.observe((), (code,), frozenset(), seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """What was counted so far."""
+        yield self._answers.collect()
+        yield self._durations.collect()
+
+
 class NodeRegistry:
     """A collector of everything that this program shows.
 
     Args:
-        metrics: Of flows.
-        file: Their dynamic configuration, if there is one.
+        parts: Collectors.
     """
 
-    def __init__(self, metrics: HubbleMetrics, file: MetricsFile | None) -> None:
-        self._metrics = metrics
-        self._file = file
+    def __init__(self, *parts: Collector) -> None:
+        self._parts = parts
 
     def collect(self) -> Iterator[Metric]:
         """Every metric as it is now."""
-        yield from self._metrics.collect()
-        if self._file:
-            yield from self._file.collect()
+        for part in self._parts:
+            yield from part.collect()
 
 
 def metrics_services(
@@ -75,6 +101,7 @@ def metrics_services(
     totals: Totals,
     node: str,
     agent: Path,
+    *others: Collector,
 ) -> tuple[Service, ...]:
     """The services that count and show metrics; none when they are off.
 
@@ -85,18 +112,23 @@ def metrics_services(
         totals: Of connections.
         node: `<cluster>/<node>`.
         agent: The agent's socket.
+        others: What else is shown.
 
     Raises:
         InvalidValue: The address or the list of metrics cannot be understood.
     """
     if not settings.hubble_metrics_server:
         return ()
-    scene = Scene(store, node)
+    scene = Scene(store, node, flow=FlowMaker(store, names, node, __version__).flow)
     limit = settings.hubble_metrics_series
     workloads = WorkloadBytes(totals.by_party, store.parties.rows, limit)
     metrics = HubbleMetrics(store, Look(store, names), scene, limit, workloads)
     metrics.configure(parse_metrics(settings.hubble_metrics))
     path = settings.hubble_dynamic_metrics_config_path
     file = MetricsFile(Path(path), metrics) if path else None
-    server = MetricsServer(settings.hubble_metrics_server, NodeRegistry(metrics, file))
+    scrapes = Scrapes()
+    files: tuple[Collector, ...] = (file,) if file else ()
+    registry = NodeRegistry(metrics, *files, scrapes, *others)
+    address = settings.hubble_metrics_server
+    server = MetricsServer(address, registry, "hubble metrics", scrapes.note)
     return (MetricsService(metrics, file, AgentPods(agent)), server)

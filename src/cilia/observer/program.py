@@ -29,6 +29,7 @@ from cilia.model.errors import CiliaError
 from cilia.model.site import NodeSite
 from cilia.observer.account import EventAccount
 from cilia.observer.agent_monitor import AgentMonitor
+from cilia.observer.capture import open_captures
 from cilia.observer.connection_services import connection_services
 from cilia.observer.export import export_services
 from cilia.observer.joiner import Joiner
@@ -98,7 +99,8 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     names = AgentNames(site.agent_socket)
     sizes = [ring.size for ring in rings.rings.values()]
     greeting = {"type": "listening", "cpus": len(sizes), "ring_bytes": sizes[0]}
-    monitor = Monitor(greeting, interface_name, event_dtype())
+    captures = open_captures(site)
+    monitor = Monitor(greeting, interface_name, event_dtype(), captures)
     store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
     joiner, callers = Joiner(store, names), Callers()
 
@@ -157,7 +159,8 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     api = HubbleApi(store, names, node, __version__, own_peer(settings, site.hubble_socket))
     hubble = HubbleSocket(site.hubble_socket, api.server)
     beyond = network_services(settings, site.agent_socket, api)
-    counting = metrics_services(settings, store, names, harvester.totals, node, site.agent_socket)
+    agent, calls = site.agent_socket, api.calls
+    counting = metrics_services(settings, store, names, harvester.totals, node, agent, calls)
     exports = export_services(site, settings, store, names, node, account, rings.rings)
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
@@ -167,6 +170,8 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()
         account.close()
+        if captures:
+            captures.close()
         rings.close()
 
 

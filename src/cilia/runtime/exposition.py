@@ -16,7 +16,8 @@ import asyncio
 import contextlib
 import gzip
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -59,6 +60,7 @@ class MetricsServer:
             free port. IPv6 addresses stand in brackets.
         registry: What is shown; its collectors are called in the event loop and must not
             wait for anything.
+        on_answer: Told of each answer, and how many seconds it took from the request on.
 
     Attributes:
         port: What is listened on; 0 until then.
@@ -67,12 +69,19 @@ class MetricsServer:
         InvalidValue: The address is none.
     """
 
-    def __init__(self, address: str, registry: Collector, name: str = "metrics") -> None:
+    def __init__(
+        self,
+        address: str,
+        registry: Collector,
+        name: str = "metrics",
+        on_answer: Callable[[HTTPStatus, float], None] = lambda status, seconds: None,
+    ) -> None:
         self.name = name
         self.port = 0
         self._address = address
         self._host, self._wanted = parse_address(address)
         self._registry = registry
+        self._on_answer = on_answer
         self._turn = asyncio.Lock()
         self._clients: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.Task[None], None] = {}
@@ -127,7 +136,9 @@ class MetricsServer:
                 async with asyncio.timeout(PATIENCE_S):
                     head = await _read_head(reader)
                 self._silent.pop(task, None)
+                began = time.monotonic()
                 found = await self._answer(head)
+                self._on_answer(found.status, time.monotonic() - began)
                 async with asyncio.timeout(PATIENCE_S):
                     writer.write(encode_answer(found))
                     await writer.drain()

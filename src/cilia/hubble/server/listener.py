@@ -18,6 +18,7 @@ from cilia.hubble.proto.observer.observer_pb2_grpc import add_ObserverServicer_t
 from cilia.hubble.proto.peer import peer_pb2
 from cilia.hubble.proto.peer.peer_pb2_grpc import add_PeerServicer_to_server
 from cilia.hubble.server.agent_events import AgentHistory
+from cilia.hubble.server.calls import CallCounts
 from cilia.hubble.server.services import ObserverService, PeerService
 from cilia.hubble.server.version import VersionHeader
 from cilia.hubble.store import FlowStore
@@ -57,6 +58,7 @@ class HubbleApi:
     def __init__(self, store: FlowStore, names: Names, node: str, version: str, own: Peer) -> None:
         self.version = version
         self.peers = Peers(own)
+        self.calls = CallCounts()
         self.events: AgentHistory = AgentHistory()
         maker = FlowMaker(store, names, node, version)
         scene = Scene(store, node, flow=maker.flow)
@@ -65,7 +67,7 @@ class HubbleApi:
 
     async def server(self) -> grpc.aio.Server:
         """A server with all services; it has no port yet."""
-        server = new_server(VersionHeader("hubble-server-version", self.version))
+        server = new_server(VersionHeader("hubble-server-version", self.version), self.calls)
         add_ObserverServicer_to_server(self._observer, server)
         add_PeerServicer_to_server(self._peer, server)
         await add_health(server, *HEALTHY)
@@ -79,10 +81,10 @@ class HubbleApi:
         return server
 
 
-def new_server(version: VersionHeader) -> grpc.aio.Server:
+def new_server(*interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
     """A server that bounds what one client can take: calls, sizes and dead connections."""
     return grpc.aio.server(
-        interceptors=(version,), options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE
+        interceptors=interceptors, options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE
     )
 
 
