@@ -7,6 +7,7 @@ NAMES = (
     "datapath",
     "program",
     "provenance",
+    "observer",
     "ipcache",
     "policy_engine",
     "tables",

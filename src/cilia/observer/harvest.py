@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cilia.datapath.maps.conntrack import connection_ids
 from cilia.datapath.maps.ended import EndedMap, Tally, tally
-from cilia.hubble.connections import Harvest, Moves
+from cilia.hubble.connections import BYTES, PACKETS, Harvest, Moves
 from cilia.hubble.ended import CONNECTION, Connections, EndedConnections
 from cilia.hubble.totals import Totals
 from cilia.kernel.maps import Map
@@ -63,6 +63,9 @@ class HarvestCounts(msgspec.Struct, frozen=True):
     missed_packets: int = 0
     """Counted and never harvested."""
     missed_bytes: int = 0
+    crowded_packets: int = 0
+    """Harvested, and in no total of two parties: there was no room for another pair."""
+    crowded_bytes: int = 0
     vanished: int = 0
     """Connections that went between two harvests without an end."""
     refused: int = 0
@@ -198,7 +201,7 @@ class Harvester:
         self.ended.add(picked(rows, moves.ends))
 
     def _counts(self, counted: Tally, live: int, took_s: float) -> HarvestCounts:
-        sums, last = self._sums, self.counts
+        sums, last, crowded = self._sums, self.counts, self.totals.rest
         return HarvestCounts(
             connections=live,
             packets=sums.packets,
@@ -209,6 +212,8 @@ class Harvester:
             counted_bytes=counted.bytes,
             missed_packets=max(last.missed_packets, counted.packets - sums.packets),
             missed_bytes=max(last.missed_bytes, counted.bytes - sums.bytes),
+            crowded_packets=int(crowded[PACKETS].sum()),
+            crowded_bytes=int(crowded[BYTES].sum()),
             vanished=sums.vanished,
             refused=counted.refused,
             took_s=took_s,

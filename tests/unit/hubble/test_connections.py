@@ -17,6 +17,7 @@ class World:
         self.closed: set[int] = set()
         self.expired: set[int] = set()
         self.ended: dict[int, list[int]] = {}
+        self.kept: set[int] = set()
         self.moved = [0, 0, 0, 0]
         self.begun = 0
 
@@ -35,6 +36,13 @@ class World:
     def pick(self, which: int) -> int | None:
         return sorted(self.live)[which % len(self.live)] if self.live else None
 
+    def keep(self, which: int) -> None:
+        """An agent that dies before it removes what it has kept already."""
+        number = self.pick(which)
+        if number is not None:
+            self.ended[number] = list(self.live[number])
+            self.kept.add(number)
+
     def remove(self, which: int) -> None:
         number = self.pick(which)
         if number is not None:
@@ -49,7 +57,7 @@ STEPS = st.lists(
             st.integers(0, 99),
             st.lists(st.integers(0, 9), min_size=4, max_size=4),
         ),
-        st.tuples(st.sampled_from(["close", "expire", "remove"]), st.integers(0, 99)),
+        st.tuples(st.sampled_from(["close", "expire", "keep", "remove"]), st.integers(0, 99)),
         st.tuples(st.just("harvest"), FLAG, FLAG),
     ),
     max_size=60,
@@ -111,6 +119,8 @@ def test_every_packet_is_harvested_once_and_every_end_told_once(steps) -> None: 
             observer.look(world, forgets=values[0], fails=values[1])
         elif name == "remove":
             world.remove(*values)
+        elif name == "keep":
+            world.keep(*values)
         elif (number := world.pick(*values)) is not None:
             (world.closed if name == "close" else world.expired).add(number)
     observer.look(world, forgets=False)
@@ -120,7 +130,7 @@ def test_every_packet_is_harvested_once_and_every_end_told_once(steps) -> None: 
     assert observer.sums.bytes == sum(world.moved[2:])
     assert observer.sums.begun == world.begun
     assert len(observer.told) == len(set(observer.told)) == observer.sums.ended
-    done = {n for n in world.live if n in world.closed | world.expired}
+    done = {n for n in world.live if n in world.closed | world.expired | world.kept}
     assert {n for n in observer.told if n in world.live} == done
     assert observer.sums.vanished == 0
     assert len(observer.ledger) == len(world.live)
