@@ -120,9 +120,13 @@ def test_top(shown: Shown) -> None:
     assert len(shown("--top", "1")) == 2
     titles = shown("--top", "1", "--by", "workload,drop-reason,service")[0].split()
     assert titles[2:] == ["SOURCE-WORKLOAD", "DESTINATION-WORKLOAD", "REASON", "SERVICE"]
-    ports = {line.split()[2] for line in shown("--top", "9", "--by", "port")[1:]}
-    assert all(int(port.partition("/")[0]) < 32768 for port in ports), "replies count as theirs"
     assert len(shown("--top", "9", "--by", ",".join(KEYS))) == 5
+
+
+def test_a_reply_counts_at_the_port_that_was_asked() -> None:
+    asked, answered = made(), made(is_reply=True)
+    answered.l4.TCP.source_port, answered.l4.TCP.destination_port = 8080, 40000
+    assert {KEYS["port"](flow) for flow in (asked, answered)} == {"8080/TCP"}
 
 
 def test_a_key_that_nobody_knows(shown: Shown) -> None:
