@@ -234,8 +234,8 @@ class MergedFlows:
         time_ = Response.FromString(message).time
         when = int(time_.seconds * NS + time_.nanos)
         self._seen[name] = max(when, self._seen.get(name, 0))
-        self._merger.add(name, when, message, time.monotonic())
-        self._news.set()
+        if self._merger.add(name, when, message, time.monotonic()):
+            self._news.set()
 
     def _fail(self, name: str, error: grpc.aio.AioRpcError) -> None:
         if error.code() in BROKEN:

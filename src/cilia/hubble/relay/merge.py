@@ -72,8 +72,8 @@ class Merger:
         """Whether more of this node may be added."""
         return self._waiting.get(node, 0) < self._limits.length
 
-    def add(self, node: str, time_ns: int, message: bytes, now: float) -> None:
-        """A message has come."""
+    def add(self, node: str, time_ns: int, message: bytes, now: float) -> bool:
+        """A message has come; whether `take` or `due` may say something else than before."""
         entry = _Entry(node, message, now)
         heapq.heappush(self._heap, (time_ns, self._serial, entry))
         self._arrivals.append(entry)
@@ -83,6 +83,7 @@ class Merger:
         self._silent.pop(node, None)
         if count == self._limits.length:
             self._full += 1
+        return not self._silent or bool(self._full) or len(self._heap) == 1
 
     def take(self, now: float) -> list[bytes]:
         """What may go now, oldest first."""
