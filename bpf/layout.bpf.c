@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* layout: no programs; one object whose BTF describes every shared struct and enum. */
+#include "lib/capture.h"
 #include "lib/config.h"
 #include "lib/conntrack.h"
 #include "lib/denied.h"
@@ -19,6 +20,7 @@
 #define mention(kind, name) kind name layout_##name = {}
 #define mention_enum(name) enum name layout_##name = 0
 
+mention(struct, capture_record);
 mention(struct, event_record);
 mention_enum(drop_reason);
 mention_enum(endpoint_flag);

@@ -2,6 +2,7 @@
 /* emit: writes events, counts packets, and turns a verdict into the hook's answer. */
 #pragma once
 #include <linux/pkt_cls.h>
+#include "capture.h"
 #include "config.h"
 #include "packet.h"
 #include "ring.h"
@@ -52,6 +53,7 @@ __noinline int emit_event(struct __sk_buff *ctx, const struct packet *pkt, __u8 
 {
 	struct event_record *record;
 	void *ring = ring_here();
+	__u64 time;
 
 	if (!ctx || !pkt)
 		return 0;
@@ -63,7 +65,10 @@ __noinline int emit_event(struct __sk_buff *ctx, const struct packet *pkt, __u8 
 	record->subtype = subtype;
 	if (type == EVENT_POLICY_VERDICT)
 		record->reason = pkt->drop_reason;
+	time = record->time;
 	ring_submit(ring, record);
+	if (type == EVENT_DROP)
+		capture_drop(ctx, time);
 	return 0;
 }
 

@@ -27,15 +27,22 @@ def _fields(value: Json, name: str) -> list[tuple[str, str]]:
 
 
 def hex_lines(event: Json) -> str:
-    """A record's bytes, sixteen a line with their offset and their text; of an event that is
-    no record, its JSON.
+    """A record's bytes, sixteen a line with their offset and their text, then what is known of
+    the packet's; of an event that is no record, its JSON.
     """
     head = f"{event.get('time', '')} {event['type']}".strip()
     if "raw" not in event:
         return f"{head} {json.dumps(event)}"
-    raw = bytes.fromhex(event["raw"])
-    rows = [_row(raw[at : at + WIDTH], at) for at in range(0, len(raw), WIDTH)]
-    return "\n".join([f"{head} {len(raw)} bytes", *rows])
+    lines = _dump(f"{head}, record of", event["raw"])
+    if event.get("packet"):
+        lines += _dump("packet, first", event["packet"])
+    return "\n".join(lines)
+
+
+def _dump(title: str, text: str) -> list[str]:
+    raw = bytes.fromhex(text)
+    rows = (_row(raw[at : at + WIDTH], at) for at in range(0, len(raw), WIDTH))
+    return [f"{title} {len(raw)} bytes", *rows]
 
 
 def _row(part: bytes, offset: int) -> str:

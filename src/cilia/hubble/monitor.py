@@ -7,13 +7,13 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cilia.hubble.events import TYPE_NAMES
+from cilia.hubble.events import DROP, TYPE_NAMES
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ class Filters(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     interfaces: tuple[str, ...] = ()
     """Names or numbers of devices."""
     raw: bool = False
-    """Add the record's bytes as `raw`, in hexadecimal."""
+    """Add the record's bytes as `raw` and those of a dropped packet as `packet`, in hexadecimal."""
 
     def __post_init__(self) -> None:
         unknown = set(self.types) - set(TYPES)
@@ -114,6 +114,16 @@ class Subscriber:
         return data
 
 
+class Packets(Protocol):
+    """Where the bytes of dropped packets are."""
+
+    def want(self, wanted: bool) -> None:
+        """Says whether anybody asks for them."""
+
+    def of(self, record: np.void) -> bytes:
+        """What the packet of an event began with; empty where that is not known."""
+
+
 class Monitor:
     """Fans events out to subscribers; costs nothing while there is none.
 
@@ -122,6 +132,7 @@ class Monitor:
         interface_name: The name of a device by its index; empty when it is gone.
         layout: dtype of a record as programs write it; arrays on the way here may have
             turned its bytes around.
+        packets: Of dropped packets, if they can be had.
     """
 
     def __init__(
@@ -129,9 +140,11 @@ class Monitor:
         greeting: Json,
         interface_name: InterfaceName = lambda index: "",
         layout: np.dtype[Any] | None = None,
+        packets: Packets | None = None,
     ) -> None:
         self._greeting = greeting
         self._layout = layout
+        self._packets = packets
         self._interface_name = interface_name
         self._subscribers: set[Subscriber] = set()
         self.lost = 0
@@ -170,12 +183,18 @@ class Monitor:
             event["interface"] = name
         if raw:
             event["raw"] = np.asarray(record).astype(self._layout or record.dtype).tobytes().hex()
+            if self._packets and record["type"] == DROP:
+                event["packet"] = self._packets.of(record).hex()
         return event
 
     def report_lost(self, cpu: int, lost: int) -> None:
         """Tells everybody that records found their ring full."""
         for subscriber in self._subscribers:
             subscriber.offer([{"type": "lost", "source": "ring", "cpu": cpu, "lost": lost}])
+
+    def _ask_for_packets(self) -> None:
+        if self._packets:
+            self._packets.want(any(one.filters.raw for one in self._subscribers))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, from its filters to its end."""
@@ -187,6 +206,7 @@ class Monitor:
             return
         subscriber = Subscriber(filters)
         self._subscribers.add(subscriber)
+        self._ask_for_packets()
         writer.write(json.dumps(self._greeting).encode() + b"\n")
         try:
             async with asyncio.TaskGroup() as group:
@@ -197,6 +217,7 @@ class Monitor:
             pass
         finally:
             self._subscribers.discard(subscriber)
+            self._ask_for_packets()
             writer.close()
 
 

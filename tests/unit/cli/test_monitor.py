@@ -29,6 +29,7 @@ DROP = {
     "file": "pod.bpf.c:9",
     "policies": [],
     "raw": RECORD.hex(),
+    "packet": b"GET /".hex(),
 }
 NEWS = {
     "time": "2026-09-21T14:13:21.000000001Z",
@@ -36,7 +37,7 @@ NEWS = {
     "subtype": "POLICY_UPDATED",
     "message": {"revision": "5"},
 }
-CALL = DROP | {"type": "trace-sock", "subtype": "pre-xlate-fwd", "raw": ""}
+CALL = DROP | {"type": "trace-sock", "subtype": "pre-xlate-fwd", "raw": "", "packet": ""}
 EVENTS = (DROP, NEWS, CALL, {"type": "lost", "cpu": 1, "lost": 4})
 
 
@@ -107,10 +108,12 @@ def test_every_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done, _ = shown(tmp_path, monkeypatch, "--hex")
-    assert done.stdout.splitlines()[2:6] == [
-        "2026-09-21T14:13:20.000000001Z drop 25 bytes",
+    assert done.stdout.splitlines()[2:8] == [
+        "2026-09-21T14:13:20.000000001Z drop, record of 25 bytes",
         "00000000  20 21 22 23 24 25 26 27  28 29 2a 2b 2c 2d 2e 2f  | !\"#$%&'()*+,-./|",
         "00000010  30 31 32 33 34 35 36 37  38                       |012345678|",
+        "packet, first 5 bytes",
+        "00000000  47 45 54 20 2f                                    |GET /|",
         "2026-09-21T14:13:21.000000001Z agent " + json.dumps(NEWS),
     ]
 
