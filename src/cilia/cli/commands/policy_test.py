@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cilia.cli.errors import ClientError
-from cilia.model.errors import KernelError
+from cilia.model.errors import CiliaError, KernelError
 from cilia.policy.contents import Enforcement
 from cilia.policy.trial.crosscheck import CannotAsk
 from cilia.policy.trial.documents import BrokenInput
@@ -93,5 +93,8 @@ def _programs() -> SecondOpinion:
             "--kernel: only root may load programs: run it with sudo, or leave --kernel out",
             exit_code=NOT_ASKED,
         )
-    found: SecondOpinion = importlib.import_module("cilia.policy.kernel_trial").crosscheck
+    try:
+        found: SecondOpinion = importlib.import_module("cilia.policy.kernel_trial").crosscheck
+    except CiliaError as error:
+        raise ClientError(f"--kernel: {error}", exit_code=NOT_ASKED) from None
     return found
