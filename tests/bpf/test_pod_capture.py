@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.packet import Raw
 
-from bpf.harness import BTF, C, Datapath
+from bpf.harness import BTF, Datapath
 from cilia.kernel.rings import Ring
 from cilia.observer.capture import Captures
 
