@@ -20,6 +20,7 @@ from cilia.hubble.events import (
     TRACE_SOCK,
     address_text,
 )
+from cilia.hubble.heard import names_of
 from cilia.hubble.parties import SIDES, Party
 from cilia.hubble.ports import Names, PolicyRef
 from cilia.hubble.proto.flow import flow_pb2
@@ -118,6 +119,10 @@ class FlowMaker:
         parties = self._store.parties.rows
         made.source.CopyFrom(_endpoint(parties[int(rows["source_party"][0])]))
         made.destination.CopyFrom(_endpoint(parties[int(rows["destination_party"][0])]))
+        heard = self._store.heard
+        if len(heard):
+            made.source_names.extend(names_of(heard, rows, 0, "source"))
+            made.destination_names.extend(names_of(heard, rows, 0, "destination"))
         service = self._store.services.rows[int(rows["service"][0])]
         if service.name:
             made.destination_service.namespace = service.namespace

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cilia.hubble.columns import DERIVED, derived_columns
+from cilia.hubble.heard import HeardNames
 from cilia.hubble.parties import SIDES, Parties
 from cilia.hubble.services import Services
 
@@ -80,6 +81,8 @@ class FlowStore:
         self._interface_name = interface_name
         self.parties = Parties()
         self.services = Services()
+        self.heard = HeardNames()
+        """DNS names; empty as long as nobody hears any."""
         self.node_labels: tuple[str, ...] = ()
         """Of the node that saw all this, `key=value` each, as known now."""
         self.instance = secrets.token_bytes(8)

@@ -7,6 +7,7 @@ import numpy as np
 
 from cilia.hubble.filters import packet, party
 from cilia.hubble.filters.cel import STRIDE, cel_test
+from cilia.hubble.filters.fqdn import fqdn
 from cilia.hubble.filters.layer7 import HTTP_FIELDS, check_layer7
 from cilia.hubble.filters.patterns import node_matches
 from cilia.hubble.filters.service import service
@@ -37,7 +38,7 @@ def _of_side(side: str) -> dict[str, Compiler]:
         f"{side}_identity": lambda values, scene: among(f"{side}_identity", values),
         f"{side}_pod": lambda values, scene: party.pod(side, values, scene),
         f"{side}_service": lambda values, scene: service(side, values, scene),
-        f"{side}_fqdn": lambda values, scene: party.fqdn(side, values),
+        f"{side}_fqdn": lambda values, scene: fqdn(side, values, scene),
         f"{side}_label": lambda values, scene: party.label(side, values, scene),
         f"{side}_workload": lambda values, scene: party.workload(side, values, scene),
         f"{side}_cluster_name": lambda values, scene: party.cluster(side, values, scene),

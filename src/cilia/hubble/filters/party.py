@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from cilia.hubble.filters.labels import parse_selector
-from cilia.hubble.filters.patterns import name_pattern
 from cilia.hubble.filters.terms import InvalidFilterError, PartyTest, Scene, Test, constant
 from cilia.hubble.parties import Party
 from cilia.hubble.proto.flow import flow_pb2
@@ -32,13 +31,6 @@ def split_name(field: str, value: str) -> tuple[str, str]:
         raise InvalidFilterError(f"{field} '': wants [namespace/]prefix")
     namespace, slash, prefix = value.partition("/")
     return (namespace, prefix) if slash else ("default", value)
-
-
-def fqdn(side: str, values: Sequence[str]) -> Test:
-    """DNS names of one side; flows carry none yet."""
-    for value in values:
-        name_pattern(f"{side}_fqdn", value)
-    return constant(False)
 
 
 def label(side: str, values: Sequence[str], scene: Scene) -> Test:
