@@ -31,6 +31,11 @@ WIDE = frozenset((ADDRESSES, PORT))
 """What strangers can make up values of."""
 HIDDEN = -1
 """The port of flows whose port is not told."""
+ASKED = (
+    *FIELDS, "tcp_flags", "icmp_type", "icmp_code", "reply", "source_party", "destination_party",
+    "provenance",
+)  # fmt: skip
+"""Columns that facts are made of."""
 TCP_BITS = 0x17
 """FIN, SYN, RST, ACK."""
 
@@ -71,6 +76,7 @@ class Batch:
         self.rows = rows
         self._look = look
         self._ports = _ports(rows)
+        self._columns = {name: rows[name] for name in ASKED}
 
     def keys(self, places: Places, columns: Collection[str]) -> Keys:
         """A number for each of some rows, equal where all columns are equal.
@@ -104,29 +110,29 @@ class Batch:
         Only what `columns` tells apart is right for its equals, too. `hides`: addresses and
         port, if they are not among the columns, are shown as `other`.
         """
-        rows, look = self.rows, self._look
+        rows, row, look = self.rows, self._row(at), self._look
         source = destination = OTHER if hides else ""
-        if rows["ip"][at] and ADDRESSES in columns:
+        if row["ip"] and ADDRESSES in columns:
             source, destination = (address_text(bytes(rows[side][at])) for side in SIDES)
-        judged = PROVENANCE in columns and self._is_judged(at)
-        provenance = int(rows["provenance"][at]) if judged else 0
-        is_request = int(rows["type"][at]) == L7
+        judged = PROVENANCE in columns and _is_judged(row)
+        provenance = row["provenance"] if judged else 0
+        is_request = row["type"] == L7
         request = look.requests(rows.first + at) if is_request else None
         return FlowFacts(
-            type=int(rows["type"][at]),
-            sub_type=int(rows["sub_type"][at]),
-            verdict=int(rows["flow_verdict"][at]),
-            drop_reason=int(rows["drop_reason"][at]),
-            protocol=int(rows["protocol"][at]),
-            ip=int(rows["ip"][at]),
-            tcp_flags=int(rows["tcp_flags"][at]),
-            icmp_type=int(rows["icmp_type"][at]),
-            icmp_code=int(rows["icmp_code"][at]),
-            reply=int(rows["reply"][at]),
-            traffic=int(rows["traffic"][at]),
-            match=int(rows["match"][at]),
-            source=look.parties.rows[int(rows["source_party"][at])],
-            destination=look.parties.rows[int(rows["destination_party"][at])],
+            type=row["type"],
+            sub_type=row["sub_type"],
+            verdict=row["flow_verdict"],
+            drop_reason=row["drop_reason"],
+            protocol=row["protocol"],
+            ip=row["ip"],
+            tcp_flags=row["tcp_flags"],
+            icmp_type=row["icmp_type"],
+            icmp_code=row["icmp_code"],
+            reply=row["reply"],
+            traffic=row["traffic"],
+            match=row["match"],
+            source=look.parties.rows[row["source_party"]],
+            destination=look.parties.rows[row["destination_party"]],
             source_ip=source,
             destination_ip=destination,
             source_names=look.address_names(source) if source else (),
@@ -138,9 +144,12 @@ class Batch:
             trace_id=request[1] if request else "",
         )
 
-    def _is_judged(self, at: int) -> bool:
-        denied = self.rows["drop_reason"][at] in (POLICY_DENIED, POLICY_DENY)
-        return bool(self.rows["type"][at] == POLICY_VERDICT or denied)
+    def _row(self, at: int) -> dict[str, int]:
+        return {name: column.item(at) for name, column in self._columns.items()}
+
+
+def _is_judged(row: dict[str, int]) -> bool:
+    return row["type"] == POLICY_VERDICT or row["drop_reason"] in (POLICY_DENIED, POLICY_DENY)
 
 
 def _packed(rows: Rows, places: Places, columns: Collection[str]) -> Keys:

@@ -107,6 +107,9 @@ class Labels(NamedTuple):
     """`namespace/name` of the pods that they name."""
 
 
+NO_LABELS = Labels((), frozenset())
+
+
 class Contexts:
     """The context options of one handler.
 
@@ -140,6 +143,8 @@ class Contexts:
 
     def labels(self, facts: FlowFacts, *, is_swapped: bool = False) -> Labels:
         """The values for a flow; `is_swapped`: as its answer would have them."""
+        if not self.names:
+            return NO_LABELS
         sides = {
             "source": Side(facts.source, facts.source_ip, facts.source_names),
             "destination": Side(facts.destination, facts.destination_ip, facts.destination_names),

@@ -9,14 +9,19 @@ Source:
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from cilia.hubble.events import POLICY_DENIED, POLICY_VERDICT, TRACE
+from cilia.hubble.filters.terms import Mask, Test
 from cilia.hubble.metrics.batch import ADDRESSES, DETAIL, PARTIES, PORT, PROVENANCE, REPLY
 from cilia.hubble.metrics.contexts import OPTIONS, Contexts, Labels
 from cilia.hubble.metrics.durations import Durations
 from cilia.hubble.metrics.facts import (
     DROPPED,
     FAMILIES,
+    FORWARDED,
     L7,
+    REDIRECTED,
     UNKNOWN_FLOW,
     FlowFacts,
     direction_name,
@@ -24,6 +29,7 @@ from cilia.hubble.metrics.facts import (
 )
 from cilia.hubble.metrics.options import MetricConfig, MetricsConfigError
 from cilia.hubble.metrics.series import Cells, Counter, Described, Values
+from cilia.hubble.store import Rows
 from cilia.hubble.summary import ICMP, ICMP_6, icmp_text
 from cilia.model.reasons import POLICY_MATCHES, TRACE_POINTS
 from cilia.model.reserved import ReservedIdentity
@@ -42,6 +48,7 @@ class Handler:
     Attributes:
         columns: What it looks at, as `Batch.keys` calls it.
         kinds: The event types that it counts; None: all.
+        test: Rows that do not pass count nowhere, so they need not be told apart; None: any may.
         counters: Its metrics.
         durations: Its histograms.
     """
@@ -63,6 +70,7 @@ class Handler:
         self.columns = {*self.uses, *((PARTIES, "traffic") if self.contexts.names else ())}
         self.columns |= {ADDRESSES} if self.contexts.needs_addresses else set()
         self.kinds: frozenset[int] | None = None
+        self.test: Test | None = None
         self.counters: tuple[Counter, ...] = ()
         self.durations: tuple[Durations, ...] = ()
         self._cells = cells
@@ -177,6 +185,7 @@ class PortDistribution(Handler):
 
     def __init__(self, config: MetricConfig, cells: Cells, limit: int) -> None:
         super().__init__(config, cells, limit)
+        self.test = _went_on_and_is_no_reply
         self._ports = self._counter(
             "hubble_port_distribution_total",
             "Packets by their destination port.",
@@ -191,6 +200,12 @@ class PortDistribution(Handler):
             return ()
         port = facts.port_text or "0"
         return self._add(self._ports, facts, protocol, port)
+
+
+def _went_on_and_is_no_reply(rows: Rows) -> Mask:
+    passes: Mask = np.isin(rows["flow_verdict"], (FORWARDED, REDIRECTED))
+    passes &= rows["reply"] == 0
+    return passes
 
 
 class Icmp(Handler):

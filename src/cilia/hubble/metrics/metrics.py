@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from cilia.hubble.filters import InvalidFilterError, Scene, compile_filters
-from cilia.hubble.filters.terms import Test
+from cilia.hubble.filters.terms import Test, all_of
 from cilia.hubble.metrics import handlers, requests
 from cilia.hubble.metrics.batch import ADDRESSES, PORT, PROVENANCE, Batch, Look
 from cilia.hubble.metrics.durations import Durations
@@ -109,11 +109,12 @@ class HubbleMetrics:
         found = []
         for handler, test in zip(made, tests, strict=True):
             columns = frozenset(handler.columns)
-            if test is None and PORT not in columns:
+            own = [one for one in (handler.test, test) if one is not None]
+            if not own and PORT not in columns:
                 apart = columns & {ADDRESSES, PROVENANCE}
                 shared.setdefault((apart, handler.kinds), []).append(handler)
             else:
-                found.append(Tally((handler,), columns, handler.kinds, test, self._cells))
+                found.append(Tally((handler,), columns, handler.kinds, all_of(own), self._cells))
         for (_, kinds), some in shared.items():
             columns = frozenset().union(*(handler.columns for handler in some))
             found.append(Tally(some, columns, kinds, None, self._cells))

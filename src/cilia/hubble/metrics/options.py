@@ -26,6 +26,8 @@ from cilia.model.errors import InvalidValue
 
 Json = Any
 
+FILE_BYTES = 1 << 20
+"""A file of metrics is never as large."""
 LABELS_CONTEXT = "labelscontext"
 
 
@@ -96,8 +98,12 @@ def parse_file(text: str, where: str) -> tuple[MetricConfig, ...]:
     Raises:
         MetricsConfigError: It is not what it should be.
     """
+    if len(text) > FILE_BYTES:
+        raise MetricsConfigError(f"{where}: larger than {FILE_BYTES} bytes; write fewer filters")
     try:
         data = yaml.safe_load(text)
+    except RecursionError as error:
+        raise MetricsConfigError(f"{where}: nested too deep; write it flatter") from error
     except yaml.YAMLError as error:
         raise MetricsConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     try:

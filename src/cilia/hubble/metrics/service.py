@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from cilia.hubble.metrics.metrics import HubbleMetrics
 from cilia.hubble.metrics.mortality import LivingPods, Mortality
-from cilia.hubble.metrics.options import MetricsConfigError, parse_file
+from cilia.hubble.metrics.options import FILE_BYTES, MetricsConfigError, parse_file
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ class MetricsFile:
     def look(self) -> None:
         """Applies the file if it has changed."""
         try:
-            data = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                data = file.read(FILE_BYTES + 1)
         except OSError as error:
             self._refuse(f"{self._path}: {error.strerror}; what was configured before stays")
             self._seen = None

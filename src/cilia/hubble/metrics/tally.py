@@ -22,7 +22,7 @@ from cilia.hubble.metrics.series import Cells
 
 REMEMBERED = 1 << 17
 """So many keys are remembered; then all are forgotten."""
-STRANGERS = 2_048
+STRANGERS = 1_024
 """So many new keys with addresses or ports are looked at a batch; the rest is shown as `other`."""
 ALL_COLUMNS = frozenset((ADDRESSES, PORT, PROVENANCE))
 

@@ -1,6 +1,11 @@
 """What is to be counted, as a list and as a file; mistakes say where and what to write."""
 
+import contextlib
+
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cilia.hubble.metrics.options import (
     MetricConfig,
@@ -61,6 +66,8 @@ def test_a_file_may_ask_for_nothing(text: str) -> None:
     ("text", "told"),
     [
         ("metrics: [", "f: not YAML"),
+        ("[" * 5_000, "f: nested too deep"),
+        ("#" * (1 << 21), "f: larger than"),
         ("metrics:\n- nmae: drop", r"f: .*metrics\[0\].*has name"),
         ("metric: []", "f: .*metric"),
         ("metrics:\n- name: drop\n  contextOptions: [{name: x, values: 3}]", "f: .*contextOptions"),
@@ -102,3 +109,34 @@ def test_a_filter_that_cannot_be_compiled_is_refused() -> None:
     bad = MetricConfig("drop", (), (flow_pb2.FlowFilter(source_ip=["300.0.0.1"]),))
     with pytest.raises(MetricsConfigError, match=r"metric drop: includeFilters .*source_ip"):
         Made([bad])
+
+
+FIELDS = [field.name for field in flow_pb2.FlowFilter.DESCRIPTOR.fields]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+ANY = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=4) | st.sampled_from(FIELDS), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FILTER = st.dictionaries(st.sampled_from(FIELDS), st.lists(ANY, max_size=2) | ANY, max_size=2)
+ENTRY = st.fixed_dictionaries(
+    {"name": st.sampled_from(["drop", "flow", "dns", "x"]) | ANY},
+    optional={
+        "contextOptions": st.lists(st.fixed_dictionaries({"name": ANY, "values": ANY})) | ANY,
+        "includeFilters": st.lists(FILTER, max_size=2) | ANY,
+        "excludeFilters": st.lists(FILTER, max_size=2) | ANY,
+    },
+)
+FILE = st.fixed_dictionaries({"metrics": st.lists(ENTRY, max_size=2)}) | ANY
+
+
+@given(FILE)
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_in_a_file_is_understood_or_refused_with_one_kind_of_error(
+    file: object,
+) -> None:
+    with contextlib.suppress(MetricsConfigError):
+        Made(parse_file(yaml.safe_dump(file), "f"), capacity=1)
