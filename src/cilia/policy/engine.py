@@ -55,8 +55,7 @@ from cilia.policy.subjects import SubjectTable
 from cilia.policy.takeover import Held, take_over
 
 INIT_LABEL = "reserved:init"
-Subject = tuple[int, NamedPorts]
-"""What decides which rows an endpoint gets: its identity and its ports."""
+Subject = tuple[int, NamedPorts]  # what decides an endpoint's rows
 _NO_KEYS: PrefixKeys = np.zeros(0, dtype=PREFIX_KEY)
 
 
@@ -80,8 +79,7 @@ class PolicyEngine:
         templates: Rows that policy numbers share.
         subjects: Policies, and which endpoint identities they select.
         endpoints: This node's endpoints, by id.
-        selections: Rises when policies may select other endpoints than before although they
-            are the same policies.
+        selections: Rises when the same policies may select other endpoints than before.
         assigned: What each endpoint was last assigned.
         applied: For each policy the revision at which it took effect as it is now.
     """
@@ -196,12 +194,12 @@ class PolicyEngine:
         """What all changes since the last commit come to."""
         self.revision += 1
         classes = self.peers.classes
-        self._select_subjects()
+        former = self._select_subjects()
         self.peers.refine(self._claims.fresh())
         created, classes.created = classes.created, set()
         self._judge_again |= self.peers.addresses_move()
         rows = [self.numbers.add_classes(created, classes, self.revision)]
-        assignments, written = self._assignments()
+        assignments, written = self._assignments(former)
         steps: list[Step] = [WriteRows(np.concatenate([*rows, *written]))]
         steps += self._move_peers()
         steps.append(Assign(assignments))
@@ -317,8 +315,8 @@ class PolicyEngine:
         if named != self._claims.world.named_ports:
             self._change_world(named_ports=named)
 
-    def _select_subjects(self) -> None:
-        """Finds who is selected by what, and which selectors that brings into use."""
+    def _select_subjects(self) -> dict[Subject, int]:
+        """Finds who is selected by what; the numbers of those who need another now."""
         peers = self.peers.peers
         identities = {endpoint.identity for endpoint in self.endpoints.values()}
         self.subjects.set_identities({i: peers[i].labels for i in identities if i in peers})
@@ -326,12 +324,13 @@ class PolicyEngine:
             self.subjects.specs, self.subjects.users.keys(), self.revision
         )
         touched, self.subjects.touched = self.subjects.touched, set()
-        if changed:
-            self._chosen.clear()
-        elif touched:
-            self._chosen = {s: n for s, n in self._chosen.items() if s[0] not in touched}
+        former = {s: n for s, n in self._chosen.items() if changed or s[0] in touched}
+        self._chosen = {s: n for s, n in self._chosen.items() if s not in former}
+        return former
 
-    def _assignments(self) -> tuple[dict[int, Assignment], list[Rows]]:
+    def _assignments(
+        self, former: Mapping[Subject, int]
+    ) -> tuple[dict[int, Assignment], list[Rows]]:
         """Each endpoint that changes and its assignment; and the rows of new numbers."""
         rows: list[Rows] = []
         switched: dict[int, Assignment] = {}
@@ -344,7 +343,8 @@ class PolicyEngine:
                 policy, is_new = self._number_of(endpoint)
                 self._chosen[subject] = policy.number
                 if is_new:
-                    policy.fill(self.peers.classes)
+                    like = self.numbers.numbers.get(former.get(subject, CLOSED))
+                    policy.fill(self.peers.classes, like)
                     rows.append(policy.rows(self.revision))
             now = Assignment(policy.number, self.revision, *policy.enforced, audit=endpoint.audit)
             before = self.assigned.get(endpoint_id)

@@ -4,7 +4,7 @@ A number's rows never change their meaning: other rules are another number. It o
 gains rows for classes that are new and loses those of classes that are gone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -62,28 +62,42 @@ class PolicyNumber:
         self.enforced = content.enforced
         self._made = templates
         self._grants = content.grants
-        self._by_need: dict[int, list[int]] = {}
-        for place, grant in enumerate(content.grants):
+        self._by_need: dict[int, list[Grant]] = {}
+        for grant in content.grants:
             if grant.needs:
-                self._by_need.setdefault(grant.needs[0], []).append(place)
+                self._by_need.setdefault(grant.needs[0], []).append(grant)
         self._templates: dict[int, Rows] = {ANY_CLASS: self._any_rows(content.base)}
 
-    def fill(self, classes: ClassTable) -> None:
-        """Makes the templates of every class there is."""
-        chosen: dict[int, list[int]] = {}
-        for selector, places in self._by_need.items():
-            for number in classes.classes_of[selector]:
-                chosen.setdefault(number, []).extend(places)
-        for number, places in chosen.items():
-            self._choose(number, places, classes.selectors_of[number])
+    def fill(self, classes: ClassTable, like: "PolicyNumber | None" = None) -> None:
+        """Makes the templates of every class there is.
+
+        Args:
+            classes: The classes.
+            like: A number with all its templates; where grants are the same, so are those.
+        """
+        changed: Sequence[Grant] = self._grants
+        if like is not None:
+            differing = _differing(self._grants, like._grants)
+            if 2 * len(differing) < len(self._grants):
+                changed = differing
+                self._templates = {**like._templates, ANY_CLASS: self._templates[ANY_CLASS]}
+        for number in {
+            number
+            for selector in {grant.needs[0] for grant in changed if grant.needs}
+            for number in classes.classes_of[selector]
+        }:
+            self._templates.pop(number, None)
+            self.add_class(number, classes.selectors_of[number])
 
     def add_class(self, number: int, selectors: set[int]) -> None:
         """Makes the template of a class that is new."""
         if len(selectors) < len(self._by_need):
             found = [self._by_need[s] for s in selectors if s in self._by_need]
         else:
-            found = [places for s, places in self._by_need.items() if s in selectors]
-        self._choose(number, [place for places in found for place in places], selectors)
+            found = [grants for s, grants in self._by_need.items() if s in selectors]
+        chosen = [g for grants in found for g in grants if selectors.issuperset(g.needs)]
+        if chosen:
+            self._templates[number] = self._made.of(tuple(sorted(chosen, key=id)))
 
     def drop_class(self, number: int) -> Rows:
         """Forgets a class; returns its rows, for deletion."""
@@ -97,11 +111,6 @@ class PolicyNumber:
             templates = {c: self._templates[c] for c in classes if c in self._templates}
         return spread(templates, self.number, generation)
 
-    def _choose(self, number: int, places: list[int], selectors: set[int]) -> None:
-        chosen = [p for p in places if selectors.issuperset(self._grants[p].needs)]
-        if chosen:
-            self._templates[number] = self._made.of(tuple(self._grants[p] for p in sorted(chosen)))
-
     def _any_rows(self, base: Rows) -> Rows:
         """Rows of grants to anyone, and the base rows that none of them replaces."""
         rows = self._made.of(tuple(g for g in self._grants if not g.needs))
@@ -110,3 +119,9 @@ class PolicyNumber:
             row for row in base if (int(row["direction"]), int(row["prefixlen"])) not in replaced
         ]
         return np.concatenate([rows, np.array(kept, dtype=ROW)])
+
+
+def _differing(one: Sequence[Grant], other: Sequence[Grant]) -> list[Grant]:
+    """Those that are not in both, as the very same objects."""
+    mine, theirs = ({id(grant): grant for grant in grants} for grants in (one, other))
+    return [mine.get(key) or theirs[key] for key in mine.keys() ^ theirs.keys()]

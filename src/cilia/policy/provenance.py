@@ -35,8 +35,9 @@ class Provenance:
 
     def __init__(self, first: int = 1) -> None:
         self._next = first
-        self._numbers: dict[tuple[ProvenanceRule, ...], int] = {}
+        self._numbers: dict[frozenset[ProvenanceRule], int] = {}
         self._rules: OrderedDict[int, tuple[ProvenanceRule, ...]] = OrderedDict()
+        self._unsorted: set[int] = set()
         self._size = 0
         self._limit = 2 * REMEMBERED
 
@@ -47,19 +48,24 @@ class Provenance:
 
     def number(self, rules: Iterable[ProvenanceRule]) -> int:
         """The number of a set of rules; NO_PROVENANCE for none."""
-        key = tuple(sorted(dict.fromkeys(rules)))
+        key = frozenset(rules)
         if not key:
             return NO_PROVENANCE
         found = self._numbers.get(key)
         if found is None:
             found, self._next = self._next, self._next + 1
             self._numbers[key] = found
-            self._rules[found] = key
+            self._rules[found] = tuple(key)
+            self._unsorted.add(found)
             self._size += len(key)
         return found
 
     def rules(self, number: int) -> tuple[ProvenanceRule, ...]:
-        """The rules behind a number; none for NO_PROVENANCE or one long gone."""
+        """The rules behind a number, in order; none for NO_PROVENANCE or one long gone."""
+        if number in self._unsorted:
+            # Most numbers are never asked about, and a set of thousands takes long to sort.
+            self._unsorted.discard(number)
+            self._rules[number] = tuple(sorted(self._rules[number]))
         return self._rules.get(number, ())
 
     @property
@@ -81,11 +87,12 @@ class Provenance:
         for number, key in dead:
             if excess <= 0:
                 break
-            del self._numbers[key], self._rules[number]
+            del self._numbers[frozenset(key)], self._rules[number]
+            self._unsorted.discard(number)
             self._size -= len(key)
             excess -= len(key)
         self._limit = self._size + REMEMBERED
 
     def table(self) -> Mapping[int, tuple[ProvenanceRule, ...]]:
-        """Every number and its rules."""
+        """Every number and its rules, in any order."""
         return self._rules

@@ -60,6 +60,7 @@ class PolicyService:
         self._moved: list[tuple[Table[Any], int]] = []
         self._errors: dict[Key, str] = {}
         self._heard: set[Key] = set()
+        self._of_services: set[Key] = set()
         self._reported = -1
         self._account = CommitAccount()
 
@@ -168,6 +169,9 @@ class PolicyService:
         key = PolicyKey(*row.key)
         self._errors.pop(row.key, None)
         self._heard.add(row.key)
+        self._of_services.discard(row.key)
+        if change.new is not None and facts.uses_services(change.new.text):
+            self._of_services.add(row.key)
         if change.new is None:
             self.engine.delete_policy(key)
             self._account.take_in(row.key)
@@ -226,7 +230,7 @@ class PolicyService:
         self.engine.set_cidr_groups(map(facts.group_of, self._tables.cidr_groups))
 
     def _services(self, _batch: Changes[Any]) -> None:
-        if any(facts.uses_services(row.text) for row in self._tables.policies):
+        if self._of_services:
             found = facts.services_of(self._tables.services, self._tables.endpoint_slices)
             self.engine.set_services(found)
 
