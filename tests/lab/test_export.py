@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 
 from lab.running_lab import RunningLab, wait_for
-from lab.test_star_wars import land
+from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
 
 
 @pytest.fixture
@@ -122,3 +124,27 @@ def test_the_monitor_shows_calls_and_news_of_the_agent(lab: RunningLab) -> None:
         monitor.terminate()
         monitor.communicate()
         lab.kubectl("label", "pod", "xwing", "export-test-")
+
+
+def test_the_monitor_shows_the_bytes_of_a_dropped_packet(lab: RunningLab) -> None:
+    monitor = lab.start("monitor", "-t", "drop", "--hex", "-j")
+    try:
+        assert monitor.stderr is not None
+        assert monitor.stdout is not None
+        assert "Listening" in monitor.stderr.readline()
+        done = lab.kubectl("apply", "-f", str(POLICY))
+        assert done.returncode == 0, done.stderr
+        wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
+        assert land(lab, "xwing", patience_s=2).returncode == TIMED_OUT
+        event = json.loads(monitor.stdout.readline())
+        while event["source"].get("pod") != "default/xwing":
+            event = json.loads(monitor.stdout.readline())
+        packet = Ether(bytes.fromhex(event["packet"]))
+        assert packet[IP].dst == event["destination"]["ip"]
+        assert (packet[TCP].dport, str(packet[TCP].flags)) == (80, "S")
+        assert len(packet) == event["length"]
+    finally:
+        monitor.terminate()
+        monitor.communicate()
+        gone = lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
+    assert gone.returncode == 0, gone.stderr
