@@ -6,7 +6,7 @@
  * longer what it was: so a change of policy ends what it forbids.
  */
 #pragma once
-#include "ended.h"
+#include "ending.h"
 #include "lifetime.h"
 #include "related.h"
 #include "tally.h"
@@ -126,27 +126,6 @@ shared_step connection_begin(struct packet *pkt)
 	return VERDICT_NEXT;
 }
 
-/* Takes the connection of this tuple out of conntrack and keeps what it counted. The answer is
- * for the verifier alone.
- */
-__noinline int connection_end(struct packet *pkt)
-{
-	struct conntrack_entry *entry;
-	struct ended_key last;
-
-	if (!pkt)
-		return 0;
-	last.key = conntrack_key(&pkt->tuple);
-	entry = bpf_map_lookup_elem(&conntrack, &last.key);
-	if (!entry)
-		return 0;
-	last.first_seen = entry->first_seen;
-	if (bpf_map_update_elem(&ended, &last, entry, BPF_ANY))
-		tally_refused();
-	bpf_map_delete_elem(&conntrack, &last.key);
-	return 0;
-}
-
 /* Does a known connection, or else policy, let this packet go on? */
 shared_step connection_admit(struct __sk_buff *ctx, struct packet *pkt,
 			     const struct endpoint *source, const struct endpoint *destination)
@@ -208,7 +187,7 @@ step connection_pass(struct __sk_buff *ctx, struct packet *pkt, const struct end
 	enum verdict verdict = connection_admit(ctx, pkt, source, destination);
 
 	if (pkt->ends)
-		connection_end(pkt);
+		ending_keep(pkt);
 	if (verdict || !(pkt->flags & PACKET_BEGINS))
 		return verdict;
 	return connection_begin(pkt);
