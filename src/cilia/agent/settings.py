@@ -10,6 +10,7 @@ import msgspec
 
 from cilia.model.errors import InvalidValue
 from cilia.model.site import NodeSite
+from cilia.runtime.exposition import parse_address
 
 MATCHED = ("nodes", "pods")
 """What CIDR rules can be told to match besides the world."""
@@ -117,6 +118,8 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"use one of {', '.join(allowed)}"
                 )
 
+        if self.prometheus_serve_addr:
+            parse_address(self.prometheus_serve_addr)
         if unknown := [each for each in self.policy_cidr_match_mode if each not in MATCHED]:
             raise InvalidValue(
                 f"policy-cidr-match-mode is {', '.join(unknown)!r}; "

@@ -22,6 +22,7 @@ from cilia.agent.metrics.looks import traffic
 from cilia.agent.metrics.registry import Chosen
 from cilia.agent.metrics.verdicts import PolicyVerdicts
 from cilia.agent.rule_hits import Account, Hits
+from cilia.agent.settings import AgentSettings
 from cilia.datapath import layout
 from cilia.datapath.maps.metric import MetricRow
 from cilia.model.errors import InvalidValue, KernelError
@@ -114,6 +115,12 @@ def count_a_bit_of_everything(counters: Counters) -> None:
     counters.service_events.labels("add").inc()
     counters.service_delay.labels("add").observe(0.1)
     counters.node_events.labels("add", "local").inc()
+
+
+def test_settings_with_an_address_that_is_none_are_refused() -> None:
+    assert AgentSettings(prometheus_serve_addr=":9962").prometheus_serve_addr
+    with pytest.raises(InvalidValue, match="HOST:PORT"):
+        AgentSettings(prometheus_serve_addr="9962")
 
 
 # What is counted
