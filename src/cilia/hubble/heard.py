@@ -24,6 +24,8 @@ class HeardNames:
     """Names by endpoint and address, with the times from which they held."""
 
     def __init__(self) -> None:
+        self.version = 0
+        """Moves when an address comes to be called otherwise."""
         self._times: dict[Key, list[int]] = {}
         self._names: dict[Key, list[tuple[str, ...]]] = {}
 
@@ -43,6 +45,7 @@ class HeardNames:
         times, held = self._times.setdefault(key, []), self._names.setdefault(key, [])
         if held and held[-1] == names:
             return
+        self.version += 1
         times.append(time_ns)
         held.append(names)
         del times[:-CHANGES], held[:-CHANGES]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cilia.hubble.columns import halves_of
 from cilia.hubble.events import POLICY_DENIED, POLICY_DENY, POLICY_VERDICT, address_text
+from cilia.hubble.heard import names_of
 from cilia.hubble.metrics.facts import L7, FlowFacts
 from cilia.hubble.metrics.series import OTHER
 from cilia.hubble.parties import SIDES
@@ -41,8 +42,6 @@ TCP_BITS = 0x17
 
 Requests = Callable[[int], tuple[flow_pb2.Layer7, str] | None]
 """The request of the flow with a sequence number, and the id of its trace."""
-AddressNames = Callable[[str], tuple[str, ...]]
-"""The DNS names of an address."""
 
 
 class Look:
@@ -52,7 +51,6 @@ class Look:
         store: Of the rows.
         names: Of policies.
         requests: Of rows that stand for requests.
-        address_names: For the context `dns`.
     """
 
     def __init__(
@@ -60,12 +58,11 @@ class Look:
         store: FlowStore,
         names: Names,
         requests: Requests = lambda number: None,
-        address_names: AddressNames = lambda address: (),
     ) -> None:
         self.parties = store.parties
+        self.heard = store.heard
         self.names = names
         self.requests = requests
-        self.address_names = address_names
         self.factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(9)]
 
 
@@ -114,6 +111,7 @@ class Batch:
         source = destination = OTHER if hides else ""
         if row["ip"] and ADDRESSES in columns:
             source, destination = (address_text(bytes(rows[side][at])) for side in SIDES)
+        knows_names = ADDRESSES in columns and len(look.heard) > 0
         judged = PROVENANCE in columns and _is_judged(row)
         provenance = row["provenance"] if judged else 0
         is_request = row["type"] == L7
@@ -135,8 +133,8 @@ class Batch:
             destination=look.parties.rows[row["destination_party"]],
             source_ip=source,
             destination_ip=destination,
-            source_names=look.address_names(source) if source else (),
-            destination_names=look.address_names(destination) if destination else (),
+            source_names=names_of(look.heard, rows, at, "source") if knows_names else (),
+            destination_names=names_of(look.heard, rows, at, "destination") if knows_names else (),
             port=int(self._ports[at]) if PORT in columns else HIDDEN if hides else 0,
             policies=tuple(look.names.policies(provenance)) if provenance else (),
             is_judged=bool(provenance),

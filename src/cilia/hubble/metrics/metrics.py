@@ -73,7 +73,7 @@ class HubbleMetrics:
         """What is configured, in that order."""
         self._tallies: tuple[Tally, ...] = ()
         self._parties: list[Party] = []
-        self._version = -1
+        self._version = (-1, -1)
 
     def configure(self, configs: Iterable[MetricConfig]) -> None:
         """Counts this from now on; what is configured as before keeps its counts.
@@ -143,13 +143,15 @@ class HubbleMetrics:
         return True
 
     def _notice_names(self) -> None:
-        """A party that has come to be called otherwise gives other labels."""
-        parties = self._store.parties
-        if parties.version == self._version:
+        """What has come to be called otherwise gives other labels."""
+        parties, heard = self._store.parties, self._store.heard
+        before, self._version = self._version, (parties.version, heard.version)
+        if before == self._version:
             return
-        self._version = parties.version
-        if any(one is not other for one, other in zip(self._parties, parties.rows, strict=False)):
-            for tally in self._tallies:
+        pairs = zip(self._parties, parties.rows, strict=False)
+        is_renamed = any(one is not other for one, other in pairs)
+        for tally in self._tallies:
+            if is_renamed or (before[1] != heard.version and ADDRESSES in tally.columns):
                 tally.forget()
         self._parties = list(parties.rows)
 

@@ -49,7 +49,7 @@ class Tally:
         cells: Cells,
     ) -> None:
         self.handlers = tuple(handlers)
-        self._columns = columns
+        self.columns = columns
         self._kinds = None if kinds is None else np.array(sorted(kinds))
         self._test = test
         self._cells = cells
@@ -72,7 +72,7 @@ class Tally:
         is_request = rows["type"] == L7
         places = np.flatnonzero(wanted & ~is_request)
         if len(places):
-            self._add(batch, places, self._columns)
+            self._add(batch, places, self.columns)
         for at in np.flatnonzero(wanted & is_request).tolist():
             facts = batch.facts(at, ALL_COLUMNS, hides=False)
             np.add.at(self._cells.values, self._ask(facts), 1)

@@ -45,7 +45,8 @@ def went_on(flow: Flow) -> bool:
     return verdict_of(flow) in ("FORWARDED", "REDIRECTED")
 
 
-def identified(way: str, side: flow_pb2.Endpoint, address: str) -> str:
+def identified(way: str, flow: Flow, end: str) -> str:
+    side, address = getattr(flow, end), getattr(flow.IP, end)
     space = f"{side.namespace}/" if side.namespace else ""
     workload = side.workloads[0].name if side.workloads else ""
     labels = list(side.labels)
@@ -72,7 +73,7 @@ def identified(way: str, side: flow_pb2.Endpoint, address: str) -> str:
         found = [label.split("=", 1)[1] for label in labels if label.split("=")[0] in keys]
         return next((value for value in found if value), "")
     assert way == "dns", way
-    return ""
+    return ",".join(getattr(flow, f"{end}_names"))
 
 
 def context_labels(options: Options, flow: Flow, swapped: bool = False) -> dict[str, str]:
@@ -84,7 +85,7 @@ def context_labels(options: Options, flow: Flow, swapped: bool = False) -> dict[
             ways = options.get(f"{side}IngressContext") or ways
         if flow.traffic_direction == flow_pb2.EGRESS:
             ways = options.get(f"{side}EgressContext") or ways
-        values = (identified(way, getattr(flow, side), getattr(flow.IP, side)) for way in ways)
+        values = (identified(way, flow, side) for way in ways)
         if any(options.get(f"{side}{word}Context") for word in ("", "Ingress", "Egress")):
             shown[side] = next((value for value in values if value), "")
     ends = {"source": "destination", "destination": "source"} if swapped else {}
@@ -99,7 +100,7 @@ def context_labels(options: Options, flow: Flow, swapped: bool = False) -> dict[
             found[label] = end.workloads[0].kind if end.workloads else ""
         else:
             way = {"pod": "pod-name", "workload": "workload-name"}.get(kind, kind)
-            found[label] = identified(way, end, getattr(flow.IP, side))
+            found[label] = identified(way, flow, side)
     return found | {side: shown[ends.get(side, side)] for side in shown}
 
 

@@ -59,7 +59,7 @@ def config(plugin: str, options: dict[str, list[str]]) -> MetricConfig:
 
 
 @given(wanted())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_handler_counts_what_a_plain_counter_counts(
     case: tuple[str, dict[str, list[str]]],
 ) -> None:
@@ -108,6 +108,22 @@ def test_a_party_that_learns_its_name_counts_by_it_from_then_on() -> None:
     assert set(values(over, "source")) == {""}
     over.see(records(2))
     assert values(over, "source") == {"": 3, "default/xwing": 2}
+
+
+def test_an_address_is_called_as_its_own_pod_called_it_then() -> None:
+    options = {"destinationContext": ["dns", "ip"], "sourceContext": ["dns"]}
+    over = Made([config("flow", options)])
+    rows = records(4, destination=np.void(WORLD), destination_identity=2, destination_endpoint=0)
+    over.see(rows)
+    over.metrics.count()
+    over.store.heard.learn(7, "1.1.1.1", ("one.io", "uno.io"), 0)
+    over.store.heard.learn(9, "1.1.1.1", ("other.io",), 0)
+    over.see(rows)
+    assert values(over, "destination") == {"1.1.1.1": 4, "one.io,uno.io": 4}
+    assert over.flows()[-1].destination_names == ["one.io", "uno.io"]
+    over.store.heard.learn(7, "1.1.1.1", ("new.io",), 1)
+    over.see(rows[:2])
+    assert values(over, "destination") == {"1.1.1.1": 4, "one.io,uno.io": 4, "new.io": 2}
 
 
 def test_a_policy_that_is_named_late_is_asked_for_again() -> None:
