@@ -148,8 +148,9 @@ class _Api:
     async def watch_nodes(self, request: Request) -> Response:
         async def states() -> AsyncIterator[Any]:
             with self._parts.tables.nodes.watch() as watch:
-                async for _ in watch:
-                    yield views.nodes_json(self._parts)
+                async for batch in watch:
+                    if batch.synced:  # before, others only seem to be missing
+                        yield views.nodes_json(self._parts)
 
         return await stream_response(request, states())
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -22,6 +23,8 @@ Handler = Any
 
 NAMED = 10
 """How many unavailable nodes ServerStatus names."""
+MOST_READERS = 100
+"""Clients that read flows at once: each is one of the calls that a node takes on a connection."""
 ANSWER_S = 5.0
 SERVICE = observer_pb2.DESCRIPTOR.services_by_name["Observer"].full_name
 OWN = ("user-agent", "content-type", "te", "accept-encoding")
@@ -43,6 +46,7 @@ class RelayApi:
         self._settings = settings
         self._version = version
         self._node = node
+        self._reading = 0
         self._health = health.aio.HealthServicer()
 
     async def server(self) -> grpc.aio.Server:
@@ -93,12 +97,17 @@ class RelayApi:
 
     async def get_flows(self, request: bytes, context: Context) -> None:
         """Flows of all nodes, merged by time."""
+        if self._reading >= MOST_READERS:
+            text = f"{MOST_READERS} clients read flows here already; try again, or ask a node"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        self._reading += 1
         try:
             flows = MergedFlows(request, passed_on(context), self._pool, self._settings, self._node)
-        except ValueError as error:  # DecodeError is one
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"request: {error}")
-        else:
             await flows.write_to(context.write)
+        except DecodeError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"request: {error}")
+        finally:
+            self._reading -= 1
 
     async def server_status(
         self, request: observer_pb2.ServerStatusRequest, context: Context

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.relay import relay_pb2
+from cilia.hubble.relay import service
 from cilia.hubble.relay.connection import Timing
 from unit.hubble.made_servers import DEADLINE_S, add_flows
 from unit.hubble.relay.made_relay import QUICK, Node, Relay, relay, sorted_out
@@ -234,5 +235,28 @@ def test_events_of_agents_are_asked_of_their_nodes(tmp_path: Path, three: list[N
             await made.stub.GetFlows(observer_pb2.GetFlowsRequest()).initial_metadata() or ()
         )
         assert header["hubble-relay-version"] == "0.1.0"
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_bytes_that_are_no_request_are_refused_and_readers_are_counted(
+    tmp_path: Path, three: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_READERS", 1)
+
+    async def code_of(made: Relay, content: bytes) -> grpc.StatusCode:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await made.channel.unary_stream("/observer.Observer/GetFlows")(content).read()
+        return error.value.code()
+
+    async def talk(made: Relay) -> None:
+        assert await code_of(made, b"\xff" * 9) == grpc.StatusCode.INVALID_ARGUMENT
+        call = made.stub.GetFlows(observer_pb2.GetFlowsRequest(follow=True))
+        await call.read()
+        assert await code_of(made, b"") == grpc.StatusCode.RESOURCE_EXHAUSTED
+        call.cancel()
+        while await code_of(made, b"\xff" * 9) == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            pass
+        assert (await made.flows())[0] == list(range(60))
 
     with_relay(tmp_path, three, talk)
