@@ -17,7 +17,7 @@ from cilia import __version__
 from cilia.datapath import loader
 from cilia.datapath.maps.metric import event_stats
 from cilia.datapath.records import EventRings, event_dtype
-from cilia.hubble.events import event_of, wall_clock_offset_ns
+from cilia.hubble.events import wall_clock_offset_ns
 from cilia.hubble.monitor import Monitor
 from cilia.hubble.server.listener import HubbleApi, HubbleSocket
 from cilia.hubble.sockets import Callers
@@ -32,8 +32,10 @@ from cilia.observer.agent_monitor import AgentMonitor
 from cilia.observer.capture import open_captures
 from cilia.observer.connection_services import connection_services
 from cilia.observer.export import export_services
+from cilia.observer.export_metrics import ExportMetrics
 from cilia.observer.joiner import Joiner
 from cilia.observer.metrics import metrics_services
+from cilia.observer.monitor_feed import MonitorFeed
 from cilia.observer.names import AgentNames
 from cilia.observer.network import network_services, own_peer
 from cilia.observer.reader import Reader
@@ -103,19 +105,15 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     monitor = Monitor(greeting, interface_name, event_dtype(), captures)
     store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
     joiner, callers = Joiner(store, names), Callers()
+    feed = MonitorFeed(monitor, names)
 
     def keep(records: NDArray[np.void]) -> None:
         store.add(callers.complete(records), wall_clock_offset_ns())
 
-    async def publish(records: NDArray[np.void]) -> None:
+    def publish(records: NDArray[np.void]) -> None:
         joiner.notice()
-        wanted = records[:0]
         if monitor.is_watched:
-            wanted = monitor.wanted(callers.complete(records))
-        if len(wanted):
-            await names.learn(wanted)
-            offset = wall_clock_offset_ns()
-            monitor.publish(wanted, lambda record: event_of(record, names, offset))
+            feed.offer(callers.complete(records))
 
     def report_lost(cpu: int, count: int) -> None:
         monitor.report_lost(cpu, count)
@@ -159,13 +157,15 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     api = HubbleApi(store, names, node, __version__, own_peer(settings, site.hubble_socket))
     hubble = HubbleSocket(site.hubble_socket, api.server)
     beyond = network_services(settings, site.agent_socket, api)
-    agent, calls = site.agent_socket, api.calls
-    counting = metrics_services(settings, store, names, harvester.totals, node, agent, calls)
     exports = export_services(site, settings, store, names, node, account, rings.rings)
+    agent, others = site.agent_socket, [ExportMetrics(one) for one in exports]
+    counting = metrics_services(
+        settings, store, names, harvester.totals, node, agent, api.calls, *others
+    )
     try:
         sockets = (MonitorSocket(site.monitor_socket, monitor), hubble)
         above = (*beyond, *counting, *exports, AgentMonitor(api.events, monitor))
-        await serve((joiner,), (reader, harvester, own_api, *sockets), above)
+        await serve((joiner, feed), (reader, harvester, own_api, *sockets), above)
     finally:
         asyncio.get_running_loop().remove_reader(wake_ups.fileno())
         wake_ups.close()
