@@ -13,6 +13,9 @@ from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
 from lab.running_lab import RunningLab, wait_for
 from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
 
+PRE = flow_pb2.SOCK_XLATE_POINT_PRE_DIRECTION_FWD
+POST = flow_pb2.SOCK_XLATE_POINT_POST_DIRECTION_FWD
+
 
 @pytest.fixture
 def enforced(lab: RunningLab) -> Iterator[RunningLab]:
@@ -74,3 +77,34 @@ def test_status_says_that_hubble_serves(lab: RunningLab) -> None:
     lines = lab.cilia("status").stdout.splitlines()
     (line,) = [line for line in lines if line.startswith("Hubble:")]
     assert line.split()[1] == "Ok"
+
+
+SCOUT = ("--image=quay.io/cilium/json-mock", "--labels=org=empire,class=scout")
+
+
+def test_a_pod_that_is_gone_keeps_its_name_and_started_without_a_drop(lab: RunningLab) -> None:
+    made = lab.kubectl("run", "scout", *SCOUT)
+    assert made.returncode == 0, made.stderr
+    try:
+        ready = lab.kubectl("wait", "--for=condition=Ready", "pod/scout", "--timeout=60s")
+        assert ready.returncode == 0, ready.stderr
+        assert land(lab, "scout").stdout.strip() == "Ship landed"
+    finally:
+        gone = lab.kubectl("delete", "pod", "scout", "--ignore-not-found", "--wait")
+    assert gone.returncode == 0, gone.stderr
+    wait_for("its endpoint is gone", lambda: "default/scout" not in lab.endpoints())
+
+    seen = flows(lab, source_pod=["default/scout"], destination_service=["default/deathstar"])
+    asked = next(flow for flow in seen if flow.sock_xlate_point == PRE)
+    given = next(flow for flow in seen if flow.sock_xlate_point == POST)
+    sent = next(flow for flow in seen if flow.l4.TCP.flags.SYN)
+    assert (asked.verdict, given.verdict) == (flow_pb2.TRACED, flow_pb2.TRANSLATED)
+    assert asked.IP.destination != given.IP.destination == sent.IP.destination
+    for flow in (given, sent):
+        assert flow.source.workloads == [flow_pb2.Workload(name="scout", kind="Pod")]
+        assert flow.destination.workloads == [
+            flow_pb2.Workload(name="deathstar", kind="Deployment")
+        ]
+        assert "kubernetes.io/os=linux" in flow.node_labels
+    wrong = flows(lab, drop_reason_desc=[flow_pb2.FORBIDDEN_ICMPV6_MESSAGE])
+    assert wrong == [], "what a starting pod announces is no drop"

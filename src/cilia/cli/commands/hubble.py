@@ -71,7 +71,7 @@ def status(server: ServerFlags, output: str) -> None:
     observer = connect(server)
     if not observer.is_healthy():
         raise ClientError(f"the server at {server.address()} says that it does not serve")
-    click.echo(_report().status(observer.status(), output, server.address()))
+    click.echo(_report().status(observer.status(), output, server.address().removeprefix("tls://")))
 
 
 @hubble.group(name="list", cls=Words, lazy=LISTS)
