@@ -1,20 +1,27 @@
 """Hubble's metrics are Cilium's: names, types, labels and their order.
 
 `hubble_metrics.tsv` holds the facts: with which plugin (none: always) and which options of its
-own a metric has these labels; `<context>` is where the labels of context options stand.
+own a metric has these labels; `<context>` is where the labels of context options stand. What the
+observer counts of itself has its part of the program in brackets.
 """
 
+import asyncio
 import csv
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 
+import grpc
 import pytest
 from prometheus_client.metrics_core import Metric
 
 from cilia.hubble.filters import Scene
 from cilia.hubble.metrics import HubbleMetrics, parse_metrics
 from cilia.hubble.metrics.batch import Look
+from cilia.hubble.server.calls import CallCounts
 from cilia.hubble.store import FlowStore
+from cilia.observer.metrics import Scrapes
 from unit.hubble.made_records import RECORD, KnownNames
 
 FACTS = Path(__file__).with_name("hubble_metrics.tsv")
@@ -37,9 +44,10 @@ CONTEXT = {
 }
 
 
-def facts() -> list[dict[str, str]]:
+def facts(*, of_itself: bool = False) -> list[dict[str, str]]:
     with FACTS.open() as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+        every = csv.DictReader(file, delimiter="\t")
+        return [fact for fact in every if fact["plugin"].startswith("(") == of_itself]
 
 
 def configured(text: str) -> HubbleMetrics:
@@ -91,3 +99,35 @@ def test_a_loss_has_the_sources_of_cilium() -> None:
     (lost,) = [one for one in configured("").collect() if one.name == "hubble_lost_events"]
     sources = {sample.labels["source"] for sample in lost.samples}
     assert sources == {"perf_event_ring_buffer", "observer_events_queue", "hubble_ring_buffer"}
+
+
+async def one_call(calls: CallCounts) -> None:
+    """A call of one message each way, without a server."""
+
+    async def answer(request: bytes, context: object) -> bytes:
+        return request
+
+    async def find(details: object) -> object:
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    details = SimpleNamespace(method="/observer.Observer/ServerStatus")
+    handler = await calls.intercept_service(find, details)  # type: ignore[arg-type]
+    assert await handler.unary_unary(b"x", SimpleNamespace(code=lambda: 0)) == b"x"
+
+
+def test_what_the_observer_counts_of_itself_is_what_cilium_counts() -> None:
+    scrapes, calls = Scrapes(), CallCounts()
+    scrapes.note(HTTPStatus.OK, 0.1)
+    asyncio.run(one_call(calls))
+    wanted = {(one["metric"], one["type"], one["labels"]) for one in facts(of_itself=True)}
+    found = {
+        (
+            f"{metric.name}_total" if metric.type == "counter" else metric.name,
+            metric.type,
+            ",".join(label for label in sample.labels if label != "le"),
+        )
+        for part in (scrapes, calls)
+        for metric in part.collect()
+        for sample in metric.samples
+    }
+    assert found == wanted
