@@ -286,23 +286,42 @@ def test_verdicts_of_a_policys_rules_are_one() -> None:
 def test_policies_beyond_the_limit_are_one_and_who_was_first_stays() -> None:
     account = [Account(0, {rule("m"): Hits(1, 1, 1)})]
     collector = PolicyVerdicts(lambda: account[0], most=2)
-    collector.collect()
     assert verdicts(collector) == {("m", "allow"): 1}
     names = ("a", "b", "m", "z")
     account[0] = Account(0, {rule(name): Hits(1, n, 1) for n, name in enumerate(names, 1)})
     assert verdicts(collector) == {("a", "allow"): 1, ("m", "allow"): 3, ("other", "allow"): 6}
-    account[0] = Account(0, {rule(name): Hits(1, 1, 1) for name in ("b", "m", "z")})
-    assert verdicts(collector) == {("b", "allow"): 1, ("m", "allow"): 1, ("other", "allow"): 1}
+    account[0] = Account(0, {rule(name): Hits(1, 9, 1) for name in ("b", "m", "z")})
+    # b has series of its own now; what was counted of it before stays among the others.
+    assert verdicts(collector) == {("b", "allow"): 9, ("m", "allow"): 9, ("other", "allow"): 11}
+
+
+STEPS = st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 100)), max_size=8)
 
 
 @settings(deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 100)), max_size=6))
+@given(STEPS)
 def test_the_sum_of_verdicts_is_the_sum_of_the_account(steps: list[dict[str, int]]) -> None:
-    account = [Account(0)]
+    account, totals = [Account(0)], Counter[str]()
     collector = PolicyVerdicts(lambda: account[0], most=3)
     for step in steps:
-        account[0] = Account(0, {rule(name): Hits(1, n, 1) for name, n in step.items()})
-        assert sum(verdicts(collector).values()) == sum(step.values())
+        totals.update(step)
+        account[0] = Account(0, {rule(name): Hits(1, n, 1) for name, n in totals.items()})
+        assert sum(verdicts(collector).values()) == totals.total()
+
+
+@settings(deadline=None)
+@given(STEPS)
+def test_no_series_falls_while_its_policy_is_there(steps: list[dict[str, int]]) -> None:
+    account, totals = [Account(0)], Counter[str]()
+    collector = PolicyVerdicts(lambda: account[0], most=2)
+    before: Mapping[tuple[str, ...], float] = {}
+    for step in steps:
+        totals = Counter({name: totals[name] + more for name, more in step.items()})
+        account[0] = Account(0, {rule(name): Hits(1, n, 1) for name, n in totals.items()})
+        now = verdicts(collector)
+        assert all(now[key] >= before[key] for key in before.keys() & now.keys())
+        assert {key for key in before if key[0] == "other"} <= now.keys()
+        before = now
 
 
 @settings(deadline=None)

@@ -6,60 +6,74 @@ from prometheus_client.metrics_core import Metric
 
 from cilia.agent.metrics.families import look
 from cilia.agent.rule_hits import Account, Hits
-from cilia.policy.provenance import ProvenanceRule
 
 MOST = 1000
 """Policies with series of their own; what others count goes to OTHER."""
 OTHER = ("", "", "other")
 """Kind, namespace and name of the rest."""
 
-Policy = tuple[str, str, str]
+Policy = tuple[str, ...]
+"""Kind, namespace and name."""
+Labels = tuple[str, ...]
+"""Of a series: those of its policy, direction and verdict."""
 
 
 class PolicyVerdicts:
     """A collector over the account of rules.
 
-    A policy that had series of its own keeps them while it is there: which policies count as
-    the rest does not change from one scrape to the next, so that counters only rise.
+    A policy that has series of its own keeps them while it is there, and what was counted
+    for the rest stays there when a policy goes or gets series of its own: counters only rise.
     """
 
     def __init__(self, account: Callable[[], Account], most: int = MOST) -> None:
         self._account = account
         self._most = most
         self._own: set[Policy] = set()
-        self._summed: tuple[Account | None, dict[tuple[str, ...], Hits]] = (None, {})
+        self._counted: dict[Labels, Hits] = {}
+        """What the rest includes of policies that are there."""
+        self._rest: dict[Labels, Hits] = {}
+        self._shown: tuple[Account | None, dict[Labels, Hits]] = (None, {})
 
     def collect(self) -> Iterable[Metric]:
         """Returns the account as it was kept last."""
         account = self._account()
-        if account is not self._summed[0]:
-            self._summed = (account, self._sums(account))
-        sums = self._summed[1]
+        if account is not self._shown[0]:
+            self._shown = (account, self._sums(account))
         for family, field in (
             ("policy_verdict_packets_total", "packets"),
             ("policy_verdict_bytes_total", "bytes"),
             ("policy_verdict_connections_total", "connections"),
         ):
-            yield look(
-                family, [(labels, getattr(hits, field)) for labels, hits in sorted(sums.items())]
-            )
+            rows = sorted(self._shown[1].items())
+            yield look(family, [(labels, getattr(hits, field)) for labels, hits in rows])
 
-    def _sums(self, account: Account) -> dict[tuple[str, ...], Hits]:
-        totals = account.totals
-        present = {_policy(rule) for rule in totals}
-        self._own &= present
-        room = self._most - len(self._own)
-        self._own |= set(sorted(present - self._own)[:room])
-        sums: dict[tuple[str, ...], Hits] = {}
-        for rule, hits in totals.items():
-            policy = _policy(rule)
-            named = policy if policy in self._own else OTHER
-            labels = (*named, rule.direction.name.lower(), rule.verdict)
+    def _sums(self, account: Account) -> dict[Labels, Hits]:
+        sums: dict[Labels, Hits] = {}
+        for rule, hits in account.totals.items():
+            policy = (rule.policy.kind, rule.policy.namespace, rule.policy.name)
+            labels: Labels = (*policy, rule.direction.name.lower(), rule.verdict)
             sums[labels] = sums.get(labels, Hits()).adding(hits)
+        present = {labels[:3] for labels in sums}
+        self._own &= present
+        self._own |= set(sorted(present - self._own)[: self._most - len(self._own)])
+        own = {labels: hits for labels, hits in sums.items() if labels[:3] in self._own}
+        others = {labels: hits for labels, hits in sums.items() if labels[:3] not in self._own}
+        for labels, hits in others.items():
+            moved = _moved(self._counted.get(labels, Hits()), hits)
+            rest = (*OTHER, *labels[3:])
+            self._rest[rest] = self._rest.get(rest, Hits()).adding(moved)
+        self._counted = others
         if account.rest.packets:
-            sums[*OTHER, "unknown", "deny"] = account.rest
-        return sums
+            own[*OTHER, "unknown", "deny"] = account.rest
+        return own | self._rest
 
 
-def _policy(rule: ProvenanceRule) -> Policy:
-    return (rule.policy.kind, rule.policy.namespace, rule.policy.name)
+def _moved(before: Hits, now: Hits) -> Hits:
+    """What was counted since; all of it when counting began anew."""
+    if now.packets < before.packets:
+        return now
+    return Hits(
+        now.connections - before.connections,
+        now.packets - before.packets,
+        now.bytes - before.bytes,
+    )
