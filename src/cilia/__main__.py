@@ -55,7 +55,7 @@ def load(program: str, words: list[str]) -> None:
     gc.disable()
     try:
         if program in GRPC_SERVERS:
-            importlib.import_module("cilia.hubble.tls13").require_tls13()
+            importlib.import_module("cilia.hubble.grpc_environment").set_grpc_environment()
         importlib.import_module(f"cilia.{program}.program")
         if program == "lab" and words and words[0] in LAB_PROGRAMS:
             importlib.import_module(LAB_PROGRAMS[words[0]])

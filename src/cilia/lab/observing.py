@@ -73,7 +73,7 @@ def relay_config(site: LabSite) -> dict[str, Any]:
         "cluster_name": CLUSTER,
         "socket": site.relay_socket,
         "peer_service": f"unix://{site.node(site.node_names[0]).hubble_socket}",
-        "retry_timeout": "5s",
+        "retry_timeout": "2s",
         "tls_hubble_client_cert_file": certificate,
         "tls_hubble_client_key_file": key,
         "tls_hubble_server_ca_files": [folder / "ca.crt"],

@@ -120,7 +120,7 @@ def agreed_version(port: int, client: TlsFiles, most: ssl.TLSVersion) -> str | N
 
 SERVER = """
 import importlib, pathlib, sys
-importlib.import_module("cilia.hubble.tls13").require_tls13()
+importlib.import_module("cilia.hubble.grpc_environment").set_grpc_environment()
 module = importlib.import_module("unit.hubble.test_tls")
 files = module.TlsFiles(sys.argv[1], sys.argv[2], (sys.argv[3],))
 async def say(port):
