@@ -91,6 +91,16 @@ def test_errors_say_what_is_wrong(tmp_path: Path, store: FlowStore) -> None:
         code, why = await code_of(channel, whitelist=wrong)
         assert code == grpc.StatusCode.UNKNOWN
         assert "10.0.0.300" in why
+        ones = "[" + ",".join("1" for _ in range(200)) + "]"
+        dear = flow_pb2.FlowFilter()
+        dear.experimental.cel_expression.append(f"{ones}.all(a, {ones}.all(b, a + b > 0))")
+        code, why = await code_of(channel, whitelist=[dear])
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "Iteration budget" in why
+        wanted = flow_pb2.FlowFilter()
+        wanted.experimental.cel_expression.append("_flow.source.pod_name == 'xwing'")
+        request = observer_pb2.GetFlowsRequest(whitelist=[wanted], number=2)
+        assert [one async for one in ObserverStub(channel).GetFlows(request)]
         both = observer_pb2.GetAgentEventsRequest(first=True, follow=True)
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await ObserverStub(channel).GetAgentEvents(both).read()
