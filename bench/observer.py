@@ -81,7 +81,7 @@ Event = msgspec.defstruct("Event", list(event_dtype().names or ()))
 """A record as one Python object: the baseline."""
 
 
-async def ignore(records: Any) -> None:
+def ignore(records: Any) -> None:
     """Nobody listens."""
 
 
@@ -120,19 +120,19 @@ class Node:
 def taken_in(node: Node, keep: Callable[[Any], None], after: Callable[[], object]) -> float:
     """Events a second of processor time, from the rings to wherever `keep` takes them."""
 
-    async def drain() -> tuple[int, float]:
+    def drain() -> tuple[int, float]:
         reader, count, spent = node.reader(keep), 0, 0.0
         for _ in range(FILLS):
             node.fill()
             began = time.process_time()
-            while batch := await reader.drain():
+            while batch := reader.drain():
                 count += batch
             after()
             spent += time.process_time() - began
         return count, spent
 
-    asyncio.run(drain())
-    count, spent = asyncio.run(drain())
+    drain()
+    count, spent = drain()
     return count / spent
 
 

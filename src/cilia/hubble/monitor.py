@@ -100,6 +100,11 @@ class Subscriber:
         self._wake.set()
         return lost
 
+    def miss(self, count: int) -> None:
+        """Notes events that never came here."""
+        self._lost += count
+        self._wake.set()
+
     async def take(self) -> bytes:
         """Waits for something to send; all of it at once, lines complete."""
         while not self._lines and not self._lost:
@@ -170,6 +175,12 @@ class Monitor:
             self.lost += subscriber.offer(
                 self._event(record, render, filters.raw) for record in wanted
             )
+
+    def miss(self, count: int) -> None:
+        """Tells everybody that events found no room on their way here."""
+        self.lost += count
+        for subscriber in self._subscribers:
+            subscriber.miss(count)
 
     def announce(self, event: Json) -> None:
         """Sends an event of the agent to whoever wants such."""

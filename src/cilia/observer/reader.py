@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +49,7 @@ class Reader:
         rings: One a CPU, in the CPUs' order.
         losses: The account of what was lost.
         keep: Takes a batch into memory, ordered by time.
-        on_records: Takes the same batch to whoever listens; may take its time.
+        on_records: Takes the same batch for whoever listens.
         on_lost: Takes a CPU and how many more records it lost.
         interval_s: Seconds to wait before looking again when the rings are empty.
     """
@@ -61,7 +61,7 @@ class Reader:
         rings: Sequence[RingReader],
         losses: LossAccount,
         keep: Callable[[Records], None],
-        on_records: Callable[[Records], Awaitable[None]],
+        on_records: Callable[[Records], None],
         on_lost: Callable[[int, int], None],
         interval_s: Callable[[], float],
     ) -> None:
@@ -82,10 +82,12 @@ class Reader:
         ready.set()
         while True:
             self._filling.clear()
-            if await self.drain() < BATCH:
+            if self.drain() < BATCH:
                 await pause(self._filling, self._interval_s())
+            else:
+                await asyncio.sleep(0)  # a flood leaves others their turn
 
-    async def drain(self) -> int:
+    def drain(self) -> int:
         """Takes what waits in every ring once; how many records that was."""
         batches = [batch for ring in self._rings if len(batch := ring.peek(BATCH))]
         self._report_lost()
@@ -95,7 +97,7 @@ class Reader:
         self._keep(records)
         for ring in self._rings:
             ring.release()
-        await self._on_records(records)
+        self._on_records(records)
         return len(records)
 
     def _report_lost(self) -> None:

@@ -47,7 +47,7 @@ class ListedLosses:
         self.told += losses
 
 
-async def ignore(records: np.ndarray) -> None:
+def ignore(records: np.ndarray) -> None:
     """Nobody listens."""
 
 
@@ -58,7 +58,7 @@ def drained(rings: list[ListedRing]) -> list[tuple[int, int]]:
         seen.extend((int(r["time"]), int(r["cpu"])) for r in records)
 
     reader = Reader(rings, ListedLosses(), keep, ignore, lambda cpu, n: None, lambda: 0.0)
-    asyncio.run(reader.drain())
+    reader.drain()
     return seen
 
 
@@ -77,27 +77,44 @@ def test_each_loss_is_reported_and_then_noted_as_told() -> None:
         assert (cpu, count) not in losses.told
         reported.append((cpu, count))
 
+    reader = Reader([], losses, lambda records: None, ignore, report, lambda: 0.0)
+    for _ in range(3):
+        reader.drain()
+    assert reported == losses.told == [(1, 3), (0, 4)]
+
+
+def test_a_flood_leaves_others_their_turn() -> None:
+    class Endless:
+        def peek(self, limit: int | None = None) -> np.ndarray:
+            return np.zeros(limit or 0, RECORD)
+
+        def release(self) -> None:
+            pass
+
     async def scene() -> None:
-        reader = Reader([], losses, lambda records: None, ignore, report, lambda: 0.0)
-        for _ in range(3):
-            await reader.drain()
+        reader = Reader(
+            [Endless()], ListedLosses(), ignore, ignore, lambda cpu, n: None, lambda: 0.0
+        )
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(reader.run(ready := asyncio.Event()))
+            await ready.wait()
+            reading.cancel()
 
     asyncio.run(scene())
-    assert reported == losses.told == [(1, 3), (0, 4)]
 
 
 def test_records_leave_their_ring_once_they_are_kept_and_before_anybody_listens() -> None:
     ring = ListedRing(0, [1, 2, 3])
     left: list[int] = []
 
-    async def listen(records: np.ndarray) -> None:
+    def listen(records: np.ndarray) -> None:
         left.append(len(ring))
 
     def keep(records: np.ndarray) -> None:
         left.append(len(ring))
 
     reader = Reader([ring], ListedLosses(), keep, listen, lambda cpu, n: None, lambda: 0.0)
-    asyncio.run(reader.drain())
+    reader.drain()
     assert left == [3, 0]
 
 
@@ -109,5 +126,5 @@ def test_a_reader_that_fails_to_keep_a_batch_leaves_it_to_the_next_one() -> None
 
     reader = Reader([ring], ListedLosses(), keep, ignore, lambda cpu, n: None, lambda: 0.0)
     with pytest.raises(MemoryError):
-        asyncio.run(reader.drain())
+        reader.drain()
     assert drained([ring]) == [(1, 0), (2, 0), (3, 0)]
