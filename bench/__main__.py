@@ -10,6 +10,7 @@ NAMES = (
     "observer",
     "ipcache",
     "policy_engine",
+    "policy_cidrs",
     "tables",
     "cni",
     "policy_apply",

@@ -63,12 +63,12 @@ def drained(fabric: Fabric) -> Iterator[None]:
         thread.join()
 
 
-def rate(fabric: Fabric, tool: Path, mode: str, width: int) -> float:
+def rate(fabric: Fabric, tool: Path, mode: str, width: int, seconds: float = SECONDS) -> float:
     """Transactions, or bytes, a second."""
     command = ["ip", "netns", "exec", fabric.client, "taskset", "-c", CORE, str(tool), mode]
     with drained(fabric):
         done = subprocess.run(
-            [*command, str(SERVER), str(PORT), str(SECONDS), str(width)],
+            [*command, str(SERVER), str(PORT), str(seconds), str(width)],
             capture_output=True,
             text=True,
             check=True,

@@ -6,7 +6,7 @@ Every fabric has its own client and server namespaces and removes all it made.
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -145,8 +145,10 @@ class Cilia(Fabric):
         rows: int = 1,
         events: bool = True,
         objects: Path = layout.OBJECTS,
+        capacities: Mapping[str, int] | None = None,
     ) -> None:
         self._policy_rows, self._events, self._objects = rows, events, objects
+        self._capacities = capacities or {}
         super().__init__(name)
 
     def build(self) -> None:
@@ -169,7 +171,8 @@ class Cilia(Fabric):
             devices = {n: link(connection, n) for n in ("lxcc", "lxcs", "eth0")}
         self.devices = {CLIENT: devices["lxcc"].index, SERVER: devices["lxcs"].index}
         config = self._config(host, devices["eth0"], self._events)
-        loaded = loader.load(self.site, config, objects=self._objects)
+        loaded = loader.load(self.site, config, objects=self._objects, capacities=self._capacities)
+        self.maps = loaded.maps
         self.programs = loaded.programs
         attacher = Attacher(self.site, loaded.programs)
         for name in ("lxcc", "lxcs"):

@@ -154,16 +154,16 @@ def main() -> None:
         for index in range(ROUNDS):
             for cidrs in list(nodes)[:: -1 if index % 2 else 1]:
                 times[cidrs].append(nodes[cidrs].nanoseconds(Random(index)))
-    ratio = median_interval([many / few for few, many in zip(*times.values(), strict=True)])
+    against = median_interval([many / few for few, many in zip(*times.values(), strict=True)])
     for cidrs, found in times.items():
         rows.append({"verdict among": f"{cidrs:,} CIDRs", "ns": summary(found)})
-    rows.append({"verdict": f"{MANY:,} against {FEW} CIDRs", "ratio": ratio})
+    rows.append({"verdict": f"{MANY:,} against {FEW} CIDRs", "ratio": against})
     print(
         "verdict "
         + ", ".join(
             f"{cidrs:,} CIDRs {summary(found)['median']:.0f} ns" for cidrs, found in times.items()
         )
-        + f"  {ratio['median']:.2f} x [{ratio['low']:.2f} to {ratio['high']:.2f}]"
+        + f"  {against['median']:.2f} x [{against['low']:.2f} to {against['high']:.2f}]"
     )
     save("policy_cidrs", "python -m bench policy_cidrs", rows)
 

@@ -1,6 +1,7 @@
 """Numbers to a table, to docs/bench/<name>.json, and to a bar chart beside it."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -8,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+Table = list[dict[str, object]]
+"""Rows of a benchmark; those with the same fields are one table of the page."""
 FOLDER = Path(__file__).parents[1] / "docs/bench"
 BAR_HEIGHT, GAP, LEFT, WIDTH = 18, 8, 300, 420
 
@@ -21,6 +24,21 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def median_interval(values: Sequence[float]) -> dict[str, float]:
+    """The median and its 95 % confidence interval, whatever the distribution.
+
+    Source: the ranks of a binomial with p = 1/2, by its normal approximation.
+    """
+    ordered = sorted(values)
+    count = len(ordered)
+    rank = max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
+    return {
+        "median": statistics.median(ordered),
+        "low": ordered[rank],
+        "high": ordered[count - 1 - rank],
+    }
 
 
 def save(name: str, command: str, rows: list[dict[str, object]]) -> None:
