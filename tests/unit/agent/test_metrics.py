@@ -20,15 +20,19 @@ from cilia.agent.metrics.families import FAMILIES, family_of
 from cilia.agent.metrics.following import Follower
 from cilia.agent.metrics.looks import traffic
 from cilia.agent.metrics.registry import Chosen
-from cilia.agent.metrics.verdicts import PolicyVerdicts
+from cilia.agent.metrics.verdicts import Expected, PolicyVerdicts
 from cilia.agent.rule_hits import Account, Hits
 from cilia.agent.settings import AgentSettings
 from cilia.datapath import layout
 from cilia.datapath.maps.metric import MetricRow
 from cilia.model.errors import InvalidValue, KernelError
+from cilia.model.labels import label_set
 from cilia.model.rules import Direction, PolicyKey
 from cilia.policy.commit import Commit, CommitAccount
+from cilia.policy.engine import Endpoint, PolicyEngine
 from cilia.policy.provenance import ProvenanceRule
+from cilia.policy.sources import parse_policy
+from cilia.policy.syntax.context import Context
 from cilia.runtime.reconciler import Failed
 from cilia.service import Services
 from cilia.state.nodes import Node
@@ -260,6 +264,18 @@ def test_no_series_comes_twice_and_no_packet_is_lost(rows: list[tuple[int, str, 
     assert total == sum(count for reason, _, count in rows if reason == 0 or reason >= 130)
 
 
+IN_DEFAULT = "k8s:io.kubernetes.pod.namespace=default"
+DOCUMENT = {
+    "kind": "CiliumNetworkPolicy",
+    "metadata": {"name": "a", "namespace": "default"},
+    "spec": {
+        "endpointSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"fromEntities": ["cluster"]}],
+        "ingressDeny": [{"fromEntities": ["world"]}],
+    },
+}
+
+
 def rule(name: str, index: int = 0, verdict: str = "allow") -> ProvenanceRule:
     key = PolicyKey("CiliumNetworkPolicy", "default", name)
     return ProvenanceRule(key, f"spec.ingress[{index}]", index, Direction.INGRESS, verdict)
@@ -281,6 +297,24 @@ def test_verdicts_of_a_policys_rules_are_one() -> None:
     account = Account(0, totals, Hits(0, 7, 70))
     found = verdicts(PolicyVerdicts(lambda: account))
     assert found == {("a", "allow"): 15, ("a", "deny"): 3, ("other", "deny"): 7}
+
+
+def test_a_policy_that_selects_somebody_is_there_before_it_is_used() -> None:
+    engine = PolicyEngine()
+    expected = Expected(engine)
+    collector = PolicyVerdicts(lambda: Account(0), expected)
+    engine.set_policy(parse_policy(DOCUMENT, Context()))
+    engine.set_identity(1000, label_set(["k8s:app=web", IN_DEFAULT]))
+    engine.commit()
+    assert verdicts(collector) == {}, "it selects nobody here"
+    engine.set_endpoint(1, Endpoint(1000))
+    engine.commit()
+    wanted = dict.fromkeys([("a", "allow"), ("a", "deny"), ("a", "default-deny")], 0)
+    assert verdicts(collector) == wanted
+    assert expected() is expected()
+    engine.delete_policy(PolicyKey("CiliumNetworkPolicy", "default", "a"))
+    engine.commit()
+    assert verdicts(collector) == {}
 
 
 def test_policies_beyond_the_limit_are_one_and_who_was_first_stays() -> None:

@@ -15,7 +15,7 @@ from cilia.agent.metrics.families import PREFIX, family_of
 from cilia.agent.metrics.following import Follower
 from cilia.agent.metrics.looks import Looks
 from cilia.agent.metrics.sampling import MapSampler
-from cilia.agent.metrics.verdicts import PolicyVerdicts
+from cilia.agent.metrics.verdicts import Expected, PolicyVerdicts
 from cilia.agent.parts import Parts
 from cilia.agent.upkeep import ConnectionSweeper
 from cilia.kernel.objects import Program
@@ -80,7 +80,9 @@ class Metrics:
                 counters,
                 Looks(parts),
                 sampler,
-                PolicyVerdicts(lambda: parts.accounting.hits.account),
+                PolicyVerdicts(
+                    lambda: parts.accounting.hits.account, Expected(parts.policy.engine)
+                ),
                 ProcessCollector(namespace=PREFIX.rstrip("_"), registry=None),
             ),
         )
