@@ -18,22 +18,22 @@ from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.store import FlowStore, Rows
 
 SIDE_NUMBERS = tuple(enumerate(SIDES))
-Places = NDArray[np.intp]
+Places = NDArray[np.intp] | slice
+"""Of rows; the slice without ends is all of them."""
 Keys = NDArray[np.uint64]
 
 ADDRESSES, DETAIL, PARTIES, PORT = "addresses", "detail", "parties", "port"
 PROVENANCE, REPLY = "provenance", "reply"
-FIELDS = {
-    "type": 8, "sub_type": 8, "flow_verdict": 4, "drop_reason": 8, "protocol": 8, "ip": 2,
-    "traffic": 2, "match": 4,
-}  # fmt: skip
-"""Columns and how many of their bits count; the rest of 64 is for reply and detail."""
+BYTES = (
+    "type", "sub_type", "flow_verdict", "drop_reason", "protocol", "ip", "traffic", "match", REPLY
+)  # fmt: skip
+"""Columns of one byte."""
 WIDE = frozenset((ADDRESSES, PORT))
 """What strangers can make up values of."""
 HIDDEN = -1
 """The port of flows whose port is not told."""
 ASKED = (
-    *FIELDS, "tcp_flags", "icmp_type", "icmp_code", "reply", "source_party", "destination_party",
+    *BYTES, "tcp_flags", "icmp_type", "icmp_code", "source_party", "destination_party",
     "provenance",
 )  # fmt: skip
 """Columns that facts are made of."""
@@ -63,7 +63,7 @@ class Look:
         self.heard = store.heard
         self.names = names
         self.requests = requests
-        self.factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(9)]
+        self.factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(10)]
 
 
 class Batch:
@@ -80,12 +80,14 @@ class Batch:
 
         Args:
             places: Of the rows.
-            columns: Names of `FIELDS`, and `ADDRESSES`, `DETAIL`, `PARTIES`, `PORT`,
-                `PROVENANCE`, `REPLY`.
+            columns: Names of `BYTES`, and `ADDRESSES`, `DETAIL`, `PARTIES`, `PORT` and
+                `PROVENANCE`.
         """
         rows, factors = self.rows, self._look.factors
-        keys: Keys = _packed(rows, places, columns) * factors[0]
+        first, second = _packed(rows, places, columns)
+        keys: Keys = first * factors[0]
         keys ^= keys >> np.uint64(32)
+        keys += second * factors[9]
         added: list[tuple[NDArray[Any], np.uint64]] = []
         if PARTIES in columns:
             added += [(rows[f"{side}_party"][places], factors[1 + at]) for at, side in SIDE_NUMBERS]
@@ -150,19 +152,17 @@ def _is_judged(row: dict[str, int]) -> bool:
     return row["type"] == POLICY_VERDICT or row["drop_reason"] in (POLICY_DENIED, POLICY_DENY)
 
 
-def _packed(rows: Rows, places: Places, columns: Collection[str]) -> Keys:
-    """The columns with few values as one number a row."""
-    packed, shift = np.zeros(len(places), np.uint64), 0
-    for name, bits in FIELDS.items():
+def _packed(rows: Rows, places: Places, columns: Collection[str]) -> tuple[Keys, Keys]:
+    """The columns with few values as two numbers a row: a byte each."""
+    kinds = rows["type"][places]
+    packed = np.zeros((len(kinds), 16), np.uint8)
+    for at, name in enumerate(BYTES):
         if name in columns:
-            column = rows[name][places] & ((1 << bits) - 1)
-            packed |= column.astype(np.uint64) << np.uint64(shift)
-        shift += bits
-    if REPLY in columns:
-        packed |= (rows["reply"][places] + 1).astype(np.uint64) << np.uint64(shift)
+            packed[:, at] = kinds if name == "type" else rows[name][places]
     if DETAIL in columns:
-        packed |= _detail(rows, places) << np.uint64(shift + 2)
-    return packed
+        packed[:, len(BYTES) : len(BYTES) + 3] = _detail(rows, places)
+    numbers = packed.view(np.uint64)
+    return numbers[:, 0], numbers[:, 1]
 
 
 def _ports(rows: Rows) -> NDArray[Any]:
@@ -172,12 +172,12 @@ def _ports(rows: Rows) -> NDArray[Any]:
     return np.where(has_ports & (rows["reply"] != 1), rows["destination_port"], 0)
 
 
-def _detail(rows: Rows, places: Places) -> Keys:
-    """Flags of TCP, or type and code of ICMP: 16 bits."""
+def _detail(rows: Rows, places: Places) -> NDArray[np.uint8]:
+    """Flags of TCP, and type and code of ICMP: shape (n, 3)."""
     protocol = rows["protocol"][places]
-    icmp = rows["icmp_type"][places].astype(np.uint64) << np.uint64(8)
-    icmp |= rows["icmp_code"][places]
-    icmp *= (protocol == 1) | (protocol == 58)
-    flags = (rows["tcp_flags"][places] & TCP_BITS).astype(np.uint64)
-    flags *= protocol == 6
-    return icmp | flags
+    is_icmp = (protocol == 1) | (protocol == 58)
+    found = np.zeros((len(protocol), 3), np.uint8)
+    found[:, 0] = (rows["tcp_flags"][places] & TCP_BITS) * (protocol == 6)
+    found[:, 1] = rows["icmp_type"][places] * is_icmp
+    found[:, 2] = rows["icmp_code"][places] * is_icmp
+    return found

@@ -9,8 +9,6 @@ Source:
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from cilia.hubble.events import POLICY_DENIED, POLICY_VERDICT, TRACE
 from cilia.hubble.filters.terms import Mask, Test
 from cilia.hubble.metrics.batch import ADDRESSES, DETAIL, PARTIES, PORT, PROVENANCE, REPLY
@@ -203,7 +201,8 @@ class PortDistribution(Handler):
 
 
 def _went_on_and_is_no_reply(rows: Rows) -> Mask:
-    passes: Mask = np.isin(rows["flow_verdict"], (FORWARDED, REDIRECTED))
+    verdict = rows["flow_verdict"]
+    passes: Mask = (verdict == FORWARDED) | (verdict == REDIRECTED)
     passes &= rows["reply"] == 0
     return passes
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from cilia.hubble.filters.terms import Test
-from cilia.hubble.metrics.batch import ADDRESSES, PORT, PROVENANCE, WIDE, Batch, Places
+from cilia.hubble.filters.terms import Test, all_of, among
+from cilia.hubble.metrics.batch import ADDRESSES, PORT, PROVENANCE, WIDE, Batch, Keys, Places
 from cilia.hubble.metrics.facts import L7, FlowFacts
 from cilia.hubble.metrics.handlers import Handler
 from cilia.hubble.metrics.series import Cells
@@ -50,8 +50,8 @@ class Tally:
     ) -> None:
         self.handlers = tuple(handlers)
         self.columns = columns
-        self._kinds = None if kinds is None else np.array(sorted(kinds))
-        self._test = test
+        tests = [] if test is None else [test]
+        self._tests = tests if kinds is None else [among("type", kinds), *tests]
         self._cells = cells
         self._generation = cells.generation
         self._known: dict[int, CellNumbers] = {}
@@ -66,14 +66,16 @@ class Tally:
             self._generation = self._cells.generation
             self.forget()
         rows = batch.rows
-        wanted = np.ones(len(rows), bool) if self._test is None else self._test(rows)
-        if self._kinds is not None:
-            wanted &= np.isin(rows["type"], self._kinds)
         is_request = rows["type"] == L7
-        places = np.flatnonzero(wanted & ~is_request)
+        has_requests = bool(is_request.any())
+        if not self._tests and not has_requests:
+            self._add(batch, slice(None), self.columns)
+            return
+        wanted = all_of(self._tests)(rows)
+        places = np.flatnonzero(wanted & ~is_request if has_requests else wanted)
         if len(places):
             self._add(batch, places, self.columns)
-        for at in np.flatnonzero(wanted & is_request).tolist():
+        for at in np.flatnonzero(wanted & is_request).tolist() if has_requests else ():
             facts = batch.facts(at, ALL_COLUMNS, hides=False)
             np.add.at(self._cells.values, self._ask(facts), 1)
 
@@ -87,13 +89,14 @@ class Tally:
         if fresh:
             unique, first = np.unique(keys, return_index=True)
             if len(fresh) > STRANGERS and WIDE & columns:
-                rest = places[np.isin(keys, unique[fresh[STRANGERS:]])]
+                rest = _all(places, keys)[np.isin(keys, unique[fresh[STRANGERS:]])]
                 self._add(batch, rest, columns - WIDE, hides=True)
                 for at in fresh[STRANGERS:]:
                     found[at] = NOWHERE
                 fresh = fresh[:STRANGERS]
+            numbers = _all(places, keys)
             for at in fresh:
-                facts = batch.facts(int(places[first[at]]), columns, hides=hides)
+                facts = batch.facts(int(numbers[first[at]]), columns, hides=hides)
                 found[at] = cells = self._ask(facts)
                 if facts.policies or not facts.is_judged:  # else its policy may be named yet
                     self._known[int(unique[at])] = cells
@@ -104,6 +107,11 @@ class Tally:
     def _ask(self, facts: FlowFacts) -> CellNumbers:
         numbers = [cell for handler in self.handlers for cell in handler.count(facts)]
         return np.array(numbers, np.intp)
+
+
+def _all(places: Places, keys: Keys) -> NDArray[np.intp]:
+    """Places, one by one."""
+    return np.arange(len(keys)) if isinstance(places, slice) else places
 
 
 NOWHERE = np.zeros(0, np.intp)
