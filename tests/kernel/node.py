@@ -18,7 +18,7 @@ import msgspec
 
 from cilia.cni.install import PLUGIN, install
 from cilia.datapath import loader
-from cilia.datapath.attach import Attacher, ensure_host_device
+from cilia.datapath.attach import Attacher, Attachment, ensure_host_device, pod_plan
 from cilia.datapath.config import DatapathConfig
 from cilia.endpoint.devices import PodDevices
 from cilia.endpoint.handler import CniHandler
@@ -28,6 +28,7 @@ from cilia.endpoint.service import EndpointService
 from cilia.endpoint.settings import EndpointSettings
 from cilia.endpoint.store import EndpointStore
 from cilia.ipam import HostScope
+from cilia.kernel import links, netns
 from cilia.kernel.netlink import NetlinkSocket
 from cilia.kernel.rtnetlink import VethEnd, create_veth, link
 from cilia.model.labels import LabelSet
@@ -142,6 +143,12 @@ class Node:
             for task in tasks:
                 task.cancel()
 
+    def guarded(self) -> int:
+        """How many pods' devices carry their program."""
+        plans = [pod_plan(one.device, one.ifindex) for one in self.endpoints.records.values()]
+        plan = [one for each in plans for one in each]
+        return sum(number > 0 for number in programs_at(self.site, self.attacher, *plan))
+
     async def _allow_all(self) -> None:
         with self.tables.endpoints.watch() as watch:
             async for changes in watch:
@@ -186,6 +193,19 @@ class Runtime:
         text = json.dumps({**self.config, **config}).encode()
         output, _ = await process.communicate(text)
         return process.returncode or 0, json.loads(output) if output else None
+
+
+def programs_at(site: NodeSite, attacher: Attacher, *plan: Attachment) -> list[int]:
+    """The id of the program at each place, on TCX or, below kernel 6.6, on clsact."""
+    if attacher.has_tcx:
+        held = attacher.attached()
+        facts = [held.get(one.pin) for one in plan]
+        return [
+            fact.program_id if fact is not None and fact.ifindex == one.ifindex else 0
+            for fact, one in zip(facts, plan, strict=True)
+        ]
+    with netns.inside(site.netns):
+        return [links.clsact_program(one.ifindex, one.hook) for one in plan]
 
 
 def site_of(name: str, namespace: Path, folder: Path, cgroup: Path) -> NodeSite:

@@ -12,14 +12,7 @@ import numpy as np
 import pytest
 
 from cilia.datapath import layout, loader, records
-from cilia.datapath.attach import (
-    Attacher,
-    Attachment,
-    cgroup_plan,
-    ensure_host_device,
-    host_plan,
-    pod_plan,
-)
+from cilia.datapath.attach import Attacher, cgroup_plan, ensure_host_device, host_plan, pod_plan
 from cilia.datapath.config import DatapathConfig
 from cilia.datapath.maps.capacity import usages
 from cilia.datapath.maps.conntrack import ConntrackMap
@@ -40,7 +33,7 @@ from cilia.kernel.testrun import test_run as run
 from cilia.model.errors import InvalidValue
 from cilia.model.prefixes import parse_prefixes
 from cilia.model.site import NodeSite
-from kernel.node import site_of
+from kernel.node import programs_at, site_of
 
 FRAME = bytes.fromhex(
     "02000000000102000000000208004500001c000040004011000001020304050607080035003500080000"
@@ -79,19 +72,6 @@ def attach_all(site: NodeSite, loaded: loader.Loaded, config: DatapathConfig) ->
     attacher.apply(*host_plan(config.host_ifindex, "eth0", config.net_ifindex))
     attacher.apply(*cgroup_plan(site.cgroup))
     return attacher
-
-
-def running(site: NodeSite, attacher: Attacher, *plan: Attachment) -> list[int]:
-    """The id of the program at each place, on TCX or, below kernel 6.6, on clsact."""
-    if attacher.has_tcx:
-        held = attacher.attached()
-        facts = [held.get(one.pin) for one in plan]
-        return [
-            fact.program_id if fact is not None and fact.ifindex == one.ifindex else 0
-            for fact, one in zip(facts, plan, strict=True)
-        ]
-    with netns.inside(site.netns):
-        return [links.clsact_program(one.ifindex, one.hook) for one in plan]
 
 
 def test_the_same_objects_and_configuration_are_adopted(
@@ -232,17 +212,17 @@ def test_attaching_twice_changes_nothing_and_a_new_device_is_noticed(
     expected = [loaded.programs[one.program].facts().id for one in plan]
     before = attacher.attached()
     attacher.apply(*plan)
-    assert (attacher.attached(), running(site, attacher, *plan)) == (before, expected)
+    assert (attacher.attached(), programs_at(site, attacher, *plan)) == (before, expected)
     with NetlinkSocket(site.netns) as connection:
         connection.commit(delete_link("eth0"))
-        assert running(site, attacher, *plan) == [expected[0], 0, 0]
+        assert programs_at(site, attacher, *plan) == [expected[0], 0, 0]
         ends = VethEnd("eth0", "02:00:00:00:00:0a"), VethEnd("net", "02:00:00:00:00:0b")
         connection.commit(create_veth(*ends, 1500))
         fresh = link(connection, "eth0")
     assert fresh is not None
     plan = host_plan(config.host_ifindex, "eth0", fresh.index)
     attacher.apply(*plan)
-    assert running(site, attacher, *plan) == expected
+    assert programs_at(site, attacher, *plan) == expected
     attacher.detach("eth0")
     assert not any(pin.startswith("eth0_") for pin in attacher.attached())
     with pytest.raises(NotFoundError):
@@ -259,7 +239,7 @@ def test_below_6_6_the_same_plan_goes_through_clsact(
         attacher = Attacher(site, loaded.programs)
         for _ in range(2):
             attacher.apply(*plan)
-        assert running(site, attacher, *plan) == [
+        assert programs_at(site, attacher, *plan) == [
             loaded.programs[one.program].facts().id for one in plan
         ]
         assert attacher.attached() == {}

@@ -87,7 +87,7 @@ async def test_a_del_that_did_not_finish_leaves_the_pod_closed_until_it_is_repea
     async with Node(site).running() as again:
         (entry,) = EndpointMap(again.loaded.maps).entries()
         assert not entry.ready
-        assert len(again.attacher.attached()) == 1
+        assert again.guarded() == 1
         assert await runtime.run("DEL", "one") == (0, None)
         assert devices(site) == []
 
@@ -112,7 +112,7 @@ async def test_many_at_once_and_the_same_one_twice(site: NodeSite, pods: list[Pa
         assert len({one.host_device for one in results}) == 10
         rows = node.tables.endpoints.snapshot()
         assert len(rows) == len({row.v4 for row in rows}) == len(devices(site)) == 10
-        assert len(node.attacher.attached()) == 10
+        assert node.guarded() == 10
         gone = await asyncio.gather(*(node.endpoints.delete(f"box-{n % 10}") for n in range(30)))
         assert sum(gone) == 10
         assert devices(site) == []

@@ -212,7 +212,7 @@ async def test_a_restart_clears_away_what_died_meanwhile(
         assert [row.pod for row in again.tables.endpoints.snapshot()] == ["two"]
         assert [e.id for e in EndpointMap(again.loaded.maps).entries()] == [2]
         assert again.loaded.maps["endpoint_addr"].count() == 2
-        assert len(again.attacher.attached()) == 1
+        assert again.guarded() == 1
         assert again.addresses.v4 is not None
         assert again.addresses.v4.owner(ip_address(dead.v4 or "")) is None
 

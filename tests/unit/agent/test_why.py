@@ -148,6 +148,10 @@ MORE = [
 ]  # fmt: skip
 
 
+def test_there_are_a_hundred_cases():
+    assert len({case[:4] for case in CASES + MORE}) >= 100
+
+
 @pytest.mark.parametrize("case", CASES + MORE, ids=lambda case: " ".join(map(str, case[:4])))
 def test_an_answer_and_that_its_changes_turn_it_round(case):
     source, destination, port, protocol, beginning, paths = case
