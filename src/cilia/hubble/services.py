@@ -19,7 +19,7 @@ from cilia.hubble.events import (
     address_text,
 )
 from cilia.hubble.ports import Names
-from cilia.hubble.sockets import SocketTable, is_backend, of_sockets
+from cilia.hubble.sockets import SLOTS, SocketTable, is_backend, of_sockets, taken
 
 Records = NDArray[np.void]
 Numbers = NDArray[np.uint32]
@@ -48,7 +48,8 @@ class Services:
         self.version = 0
         """Moves when one comes or learns its name."""
         self._numbers: dict[int, int] = {}
-        self._asking: dict[int, int] = {}
+        self._cookies = np.zeros(SLOTS, "u8")
+        self._asked = np.zeros(SLOTS, "u4")
         self._fresh: list[Records] = []
         self._table = SocketTable(np.dtype("u4"))
         self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(4)]
@@ -87,24 +88,30 @@ class Services:
 
     def _learn(self, records: Records, socks: NDArray[np.intp], found: Numbers) -> None:
         """Numbers the frontends, and ties each to the backend that its socket was given."""
-        rows = records[socks]
+        rows = taken(records, socks).view(records.dtype)
         fronts = np.flatnonzero(~is_backend(rows))
-        found[socks[fronts]] = self._frontends(rows[fronts])
-        order = np.argsort(rows["cookie"], kind="stable")
+        found[socks[fronts]] = self._frontends(taken(rows, fronts).view(rows.dtype))
         asked, given = (
             (rows["type"] == TRACE_SOCK) & (rows["subtype"] == point)
             for point in (SOCK_PRE_FORWARD, SOCK_POST_FORWARD)
         )
-        for at in order.tolist():
-            cookie = int(rows["cookie"][at])
-            if given[at]:
-                found[socks[at]] = self._asking.pop(cookie, 0)
-            elif asked[at]:
-                self._asking[cookie] = int(found[socks[at]])
-        while len(self._asking) > len(self.rows) + 1024:  # calls that failed half-way
-            del self._asking[next(iter(self._asking))]
+        found[socks[given]] = self._asked_before(rows, found[socks], asked)[given]
         tied = socks[given & (found[socks] != 0)]
-        self._table.put(records[tied], found[tied])
+        self._table.put(taken(records, tied).view(records.dtype), found[tied])
+
+    def _asked_before(self, rows: Records, fronts: Numbers, asked: NDArray[np.bool_]) -> Numbers:
+        """For each row, the frontend that its socket asked for last."""
+        order = np.argsort(rows["cookie"], kind="stable")
+        cookies, numbers = rows["cookie"][order], fronts[order]
+        last = np.maximum.accumulate(np.where(asked[order], np.arange(len(order)), -1))
+        here = (last >= 0) & (cookies[last] == cookies)
+        slots = cookies % SLOTS
+        before = np.where(self._cookies[slots] == cookies, self._asked[slots], 0)
+        answer = np.empty(len(rows), "u4")
+        answer[order] = np.where(here, numbers[last], before)
+        slots = rows["cookie"][asked] % SLOTS
+        self._cookies[slots], self._asked[slots] = rows["cookie"][asked], fronts[asked]
+        return answer
 
     def _frontends(self, rows: Records) -> Numbers:
         halves = halves_of(rows["destination"])

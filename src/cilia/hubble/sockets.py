@@ -74,21 +74,17 @@ class Callers:
         socks = np.flatnonzero(of_sockets(records))
         if not len(socks):
             return records
-        records = records.copy()
+        records = taken(records, slice(None)).copy().view(records.dtype)
         self._join_packets(records, socks)
-        rows = records[socks]
+        rows = taken(records, socks).view(records.dtype)
         self._remember(rows)
-        for at in np.flatnonzero(rows["source_identity"] == 0).tolist():
-            caller = self._known.get((int(rows["cgroup"][at]), _is_v4(rows[at])))
-            if caller:
-                for name, value in zip(CALLER, caller, strict=True):
-                    rows[name][at] = np.void(value) if isinstance(value, bytes) else value
+        self._recall(rows)
         backend = is_backend(rows)
         targets, known = self._targets.get(rows)
         for name in TARGET.names or ():
             rows[f"destination_{name}"] = np.where(backend & known, targets[name], 0)
         rows["destination_identity"][~backend] = int(ReservedIdentity.WORLD)
-        records[socks] = rows
+        taken(records, slice(None))[socks] = rows.view(f"V{records.itemsize}")
         return records
 
     def _join_packets(self, records: Records, socks: NDArray[np.intp]) -> None:
@@ -99,7 +95,7 @@ class Callers:
         places = np.flatnonzero(packets)
         if not len(places):
             return
-        sent = records[places]
+        sent = taken(records, places).view(records.dtype)
         target = np.empty(len(places), TARGET)
         for name in TARGET.names or ():
             target[name] = sent[f"destination_{name}"]
@@ -110,15 +106,27 @@ class Callers:
         for name in CALLER:
             records[name][socks[found]] = sent[name][first[at[found]]]
 
+    def _recall(self, rows: Records) -> None:
+        """Names those whose packets did not, by their cgroups."""
+        nameless, v4 = rows["source_identity"] == 0, _are_v4(rows)
+        for cgroup in np.unique(rows["cgroup"][nameless]).tolist():
+            for family in (True, False):
+                if caller := self._known.get((cgroup, family)):
+                    these = nameless & (rows["cgroup"] == cgroup) & (v4 == family)
+                    for name, value in zip(CALLER, caller, strict=True):
+                        rows[name][these] = np.void(value) if isinstance(value, bytes) else value
+
     def _remember(self, rows: Records) -> None:
         """Which cgroup belongs to which caller; one that has two of them to nobody."""
-        named = rows[(rows["source_identity"] != 0) & (rows["cgroup"] != 0)]
+        places = np.flatnonzero((rows["source_identity"] != 0) & (rows["cgroup"] != 0))
+        named = taken(rows, places).view(rows.dtype)
         halves = halves_of(named["source"])
         one, two, three = self._factors
         keys = named["cgroup"] * one + halves[:, 0] * two + halves[:, 1] * three
-        _, places = np.unique(keys, return_index=True)
-        for row in named[places]:
-            key = (int(row["cgroup"]), _is_v4(row))
+        _, first = np.unique(keys, return_index=True)
+        named = taken(named, first).view(rows.dtype)
+        for row, is_v4 in zip(named, _are_v4(named).tolist(), strict=True):
+            key = (int(row["cgroup"]), is_v4)
             caller = (
                 bytes(row["source"]), int(row["source_identity"]), int(row["source_endpoint"])
             )  # fmt: skip
@@ -127,6 +135,12 @@ class Callers:
             self._known[key] = None if shared else caller
         while len(self._known) > CGROUPS:
             del self._known[next(iter(self._known))]
+
+
+def taken(records: Records, places: NDArray[np.intp] | slice) -> NDArray[np.void]:
+    """Some records as bytes; numpy copies 30 fields one by one, 120 bytes at once."""
+    raw: NDArray[np.void] = records.view(f"V{records.itemsize}")
+    return raw[places]
 
 
 class Columns(Protocol):
@@ -151,5 +165,9 @@ def is_backend(rows: Records) -> NDArray[np.bool_]:
     return found
 
 
-def _is_v4(row: np.void) -> bool:
-    return bytes(row["destination"])[:12] == bytes(10) + b"\xff\xff"
+def _are_v4(rows: Records) -> NDArray[np.bool_]:
+    halves = halves_of(rows["destination"])
+    found: NDArray[np.bool_] = (halves[:, 0] == 0) & (
+        halves[:, 1].byteswap() >> np.uint64(32) == 0xFFFF
+    )
+    return found
