@@ -18,6 +18,7 @@ NAMES = (
     "cli",
     "policy_test",
     "why",
+    "relay",
     "lab",
 )
 

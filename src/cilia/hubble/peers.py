@@ -33,17 +33,23 @@ class Peers:
 
     def __init__(self, own: Peer) -> None:
         self._first = own
-        self.now: Mapping[str, Peer] = {own.name: own}
+        self._always = {own.name: own}
+        self.now: Mapping[str, Peer] = self._always
         self._moved = asyncio.Event()
 
     @property
     def own(self) -> Peer:
         """This node, as others reach it."""
-        return self.now[self._first.name]
+        return self.now.get(self._first.name, self._first)
+
+    def withhold_own(self) -> None:
+        """Does not name this node before `replace` does: its socket is of no use elsewhere."""
+        self._always = {}
+        self.now = {}
 
     def replace(self, peers: Iterable[Peer]) -> None:
         """Says who is there; this node stays as it is when it is not among them."""
-        found = {self._first.name: self._first} | {peer.name: peer for peer in peers}
+        found = self._always | {peer.name: peer for peer in peers}
         if found != self.now:
             self.now = found
             self._moved.set()

@@ -90,4 +90,5 @@ def network_services(
     )
     if not is_remote:
         return feeds
+    api.peers.withhold_own()
     return (*feeds, HubblePort(settings.hubble_listen_address, tls_files(settings), api.server))

@@ -50,6 +50,18 @@ def test_readers_wait_for_another_state_and_this_node_stays() -> None:
     asyncio.run(run())
 
 
+def test_a_node_with_a_port_is_not_named_by_its_socket() -> None:
+    own = Peer("a", "unix:///h.sock")
+    peers = Peers(own)
+    peers.withhold_own()
+    assert peers.now == {}
+    assert peers.own == own
+    peers.replace([Peer("b", "10.0.0.2:4244")])
+    assert sorted(peers.now) == ["b"]
+    peers.replace([Peer("a", "10.0.0.1:4244")])
+    assert peers.own.address == "10.0.0.1:4244"
+
+
 def element(name: str, **addresses: str) -> dict[str, Any]:
     return {"name": name, "primary-address": {k: {"ip": ip} for k, ip in addresses.items()}}
 
