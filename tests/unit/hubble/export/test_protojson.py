@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import Message
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cilia.hubble.export.lines import STARTS, flow_line
@@ -62,7 +62,7 @@ def _value(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     return NUMBERS[field.cpp_type]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_the_same_as_protobuf_says(data: st.DataObject) -> None:
     event = ExportEvent()

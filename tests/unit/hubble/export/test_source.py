@@ -34,7 +34,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(steps=steps, only_drops=st.booleans())
 def test_every_flow_once_in_order_and_losses_in_their_place(
     steps: list[tuple[str, int, bool]], only_drops: bool
