@@ -36,6 +36,8 @@ Rows = NDArray[Any]
 
 SHARE = 9
 """How many times as long as a harvest takes nothing is harvested, at least: a tenth of a CPU."""
+LONGEST_S = 30.0
+"""But no longer than this, where a busy machine makes a harvest slow."""
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -123,7 +125,8 @@ class Harvester:
                 await self.harvest()
             except (CiliaError, OSError) as error:
                 log.error("connections not harvested", extra={"error": str(error)})
-            await asyncio.sleep(max(self._interval_s, SHARE * self.counts.took_s))
+            rest_s = min(SHARE * self.counts.took_s, LONGEST_S)
+            await asyncio.sleep(max(self._interval_s, rest_s))
 
     async def harvest(self) -> HarvestCounts:
         """Harvests once; how complete it is now.
