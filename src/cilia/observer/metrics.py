@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from cilia import __version__
 from cilia.hubble.filters import Scene
 from cilia.hubble.flows import FlowMaker
-from cilia.hubble.metrics import HubbleMetrics, parse_metrics
+from cilia.hubble.metrics import HubbleMetrics, MetricsConfigError, parse_metrics
 from cilia.hubble.metrics.batch import Look
 from cilia.hubble.metrics.durations import Durations
 from cilia.hubble.metrics.series import Cells, Counter, Described
@@ -23,6 +23,7 @@ from cilia.observer.names import fetch
 from cilia.observer.settings import ObserverSettings
 from cilia.runtime.exposition import MetricsServer
 from cilia.runtime.services import Service
+from cilia.runtime.settings import SettingsError
 
 
 class AgentPods:
@@ -115,7 +116,8 @@ def metrics_services(
         others: What else is shown.
 
     Raises:
-        InvalidValue: The address or the list of metrics cannot be understood.
+        InvalidValue: The address cannot be understood.
+        SettingsError: The list of metrics cannot.
     """
     if not settings.hubble_metrics_server:
         return ()
@@ -123,7 +125,10 @@ def metrics_services(
     limit = settings.hubble_metrics_series
     workloads = WorkloadBytes(totals.by_party, store.parties.rows, limit)
     metrics = HubbleMetrics(store, Look(store, names), scene, limit, workloads)
-    metrics.configure(parse_metrics(settings.hubble_metrics))
+    try:
+        metrics.configure(parse_metrics(settings.hubble_metrics))
+    except MetricsConfigError as error:
+        raise SettingsError(f"setting hubble-metrics: {error}") from error
     path = settings.hubble_dynamic_metrics_config_path
     file = MetricsFile(Path(path), metrics) if path else None
     scrapes = Scrapes()

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ MAPS = ("event_stats", "conntrack", "ended", "tally")
 
 def main(arguments: list[str]) -> None:
     """Runs the observer until SIGTERM; exit code 1 with one line when it cannot."""
+    problems: set[str] = set()
     try:
         settings = read_settings(arguments)
         set_up_logs(settings.log_level, settings.log_format)
@@ -61,9 +63,21 @@ def main(arguments: list[str]) -> None:
             Path(settings.run_dir) / "observer.pid", f"an observer for {settings.node_name}"
         ):
             asyncio.run(run(settings))
-    except CiliaError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except* CiliaError as group:
+        problems = set(texts(group))
+    for problem in sorted(problems):
+        print(f"error: {problem}", file=sys.stderr)
+    if problems:
         sys.exit(1)
+
+
+def texts(error: BaseException) -> Iterator[str]:
+    """What went wrong, one by one."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from texts(one)
+    else:
+        yield str(error)
 
 
 def read_settings(arguments: list[str]) -> ObserverSettings:

@@ -10,8 +10,10 @@ import pytest
 from cilia.hubble.store import FlowStore
 from cilia.hubble.totals import Totals
 from cilia.observer.metrics import AgentPods, Scrapes, metrics_services
+from cilia.observer.program import texts
 from cilia.observer.settings import ObserverSettings
 from cilia.runtime.exposition import MetricsServer
+from cilia.runtime.settings import SettingsError
 from unit.hubble.made_records import RECORD, KnownNames, records
 
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -26,6 +28,18 @@ def test_metrics_are_off_unless_they_have_an_address() -> None:
     store = FlowStore(RECORD, 8)
     off = settings(hubble_metrics_server="")
     assert metrics_services(off, store, KnownNames(), Totals(), "n", Path("a")) == ()
+
+
+def test_a_list_with_a_mistake_is_refused_by_the_name_of_its_setting() -> None:
+    wrong = settings(hubble_metrics="dorp")
+    with pytest.raises(SettingsError, match="setting hubble-metrics: metric 'dorp' is unknown"):
+        metrics_services(wrong, FlowStore(RECORD, 8), KnownNames(), Totals(), "n", Path("a"))
+
+
+def test_what_ends_the_observer_is_told_once() -> None:
+    error = SettingsError("it is so")
+    group = BaseExceptionGroup("", [error, ExceptionGroup("", [error, SettingsError("or so")])])
+    assert set(texts(group)) == {"it is so", "or so"}
 
 
 def test_a_scrape_shows_flows_losses_and_the_scrapes_before() -> None:
