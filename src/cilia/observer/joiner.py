@@ -19,6 +19,8 @@ LIMIT_S = 0.5
 """How long flows wait for the names of newcomers before they are shown without."""
 AGAIN_S = 2.0
 """How often parties that nobody knew are asked for again, and owners are looked at."""
+SHARE = 20
+"""Learning what has changed takes at most so small a share of the time: the agent works for it."""
 STRANGERS = 256
 """Parties without a name that are asked for again, the youngest."""
 
@@ -53,7 +55,6 @@ class Joiner:
         self._strangers: NDArray[np.void] | None = None
         self._wake = asyncio.Event()
         self._is_asking = False
-        self._refresh_at = 0.0
 
     def notice(self) -> None:
         """Flows have come in."""
@@ -66,22 +67,22 @@ class Joiner:
 
     async def run(self, ready: asyncio.Event) -> None:
         """Asks until cancelled."""
-        ready.set()
-        while True:
-            if time.monotonic() >= self._refresh_at:
-                await self._refresh()
-            if await pause(self._wake, AGAIN_S):
-                await self._ask(np.concatenate(self._fresh))
-            elif self._strangers is not None:
-                await self._ask(self._strangers)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._refresh(), name="names")
+            ready.set()
+            while True:
+                if await pause(self._wake, AGAIN_S):
+                    await self._ask(np.concatenate(self._fresh))
+                elif self._strangers is not None:
+                    await self._ask(self._strangers)
 
     async def _refresh(self) -> None:
-        """What is already named may be somebody else's by now."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LIMIT_S):
-                if await self._names.refresh():
-                    self._join()
-        self._refresh_at = time.monotonic() + AGAIN_S
+        """What is already named may be somebody else's by now; newcomers do not wait for this."""
+        while True:
+            began = time.monotonic()
+            if await self._names.refresh():
+                self._join()
+            await asyncio.sleep(max(AGAIN_S, SHARE * (time.monotonic() - began)))
 
     def _join(self) -> None:
         self._store.parties.join(self._names)

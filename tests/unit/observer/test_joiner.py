@@ -19,12 +19,14 @@ class Agent(KnownNames):
         super().__init__()
         self.may_answer = asyncio.Event()
         self.asked = 0
+        self.refreshed = False
         self._later, self.pods = self.pods, {}
 
     node_labels = ("zone=a",)
 
     async def refresh(self) -> bool:
-        return False
+        self.refreshed = True
+        return True
 
     async def learn(self, records: NDArray[np.void]) -> None:
         self.asked += len(records)
@@ -62,6 +64,8 @@ def joined(answers: bool) -> tuple[Agent, FlowStore]:
 
 def test_a_newcomer_is_shown_with_its_name_and_asked_for_once() -> None:
     agent, store = joined(answers=True)
+    assert agent.refreshed
+    assert store.node_labels == ("zone=a",)
     assert {party.pod for party in store.parties.rows} == {"xwing", "deathstar-1"}
     assert agent.asked == 2
 
