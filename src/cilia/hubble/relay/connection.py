@@ -21,6 +21,7 @@ OPTIONS = (
     # Dialling again is ours to do: with new certificates, and with a backoff that can be seen.
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", 1 << 20),
 )
 
 
@@ -110,6 +111,10 @@ class NodeConnection:
             try:
                 await self._connected()
             except (grpc.RpcError, CertificateError, TimeoutError, OSError) as error:
+                self._become(State.UNAVAILABLE, reason(error))
+            except Exception as error:
+                # One node's oddity must not end the relay of all.
+                log.exception("node failed", extra={"node": self.peer.name})
                 self._become(State.UNAVAILABLE, reason(error))
             if time.monotonic() - began > self._timing.longest_retry_s:
                 wait_s = self._timing.first_retry_s

@@ -189,6 +189,48 @@ def test_a_node_that_hangs_is_named_and_the_others_go_on(tmp_path: Path, three: 
     asyncio.run(run())
 
 
+async def talks_nonsense(path: Path) -> grpc.aio.Server:
+    """A server that is asked how it is and answers, and sends flows that are none."""
+
+    async def nonsense(request: bytes, context: Any) -> Any:
+        for content in (b"", b"\xff" * 40):
+            yield content
+
+    async def status(request: bytes, context: Any) -> bytes:
+        return b""
+
+    server = grpc.aio.server()
+    handlers = {
+        "GetFlows": grpc.unary_stream_rpc_method_handler(nonsense),
+        "ServerStatus": grpc.unary_unary_rpc_method_handler(status),
+    }
+    generic = grpc.method_handlers_generic_handler("observer.Observer", handlers)
+    server.add_generic_rpc_handlers((generic,))
+    server.add_insecure_port(f"unix://{path}")
+    await server.start()
+    return server
+
+
+def test_a_node_that_talks_nonsense_is_named_and_the_others_are_told(
+    tmp_path: Path, three: list[Node]
+) -> None:
+    async def run() -> None:
+        for node in three[:2]:
+            await node.start()
+        server = await talks_nonsense(three[2].path)
+        async with asyncio.timeout(DEADLINE_S), relay(tmp_path, *three) as made:
+            await made.wait(lambda pool: len(pool.connected) == 3)
+            call = made.stub.GetFlows(observer_pb2.GetFlowsRequest())
+            times, statuses = sorted_out([one async for one in call])
+            assert times == [one for one in range(60) if one % 3 != 2]
+            assert statuses == [(UP, NAMES), (relay_pb2.NODE_ERROR, ["node-3"])]
+            found = await made.stub.GetNamespaces(observer_pb2.GetNamespacesRequest())
+            assert list(found.namespaces) == []
+        await server.stop(0)
+
+    asyncio.run(run())
+
+
 def test_status_nodes_and_namespaces_are_of_all(tmp_path: Path, three: list[Node]) -> None:
     async def talk(made: Relay) -> None:
         await three[2].stop()
