@@ -238,6 +238,11 @@ def _check_names(configs: tuple[MetricConfig, ...]) -> None:
 def _test(config: MetricConfig, scene: Scene) -> Test | None:
     if not config.include and not config.exclude:
         return None
+    if any(one.experimental.cel_expression for one in (*config.include, *config.exclude)):
+        raise MetricsConfigError(
+            f"metric {config.name}: cel_expression: every event would have to be made a flow to "
+            "be counted; filter by fields"
+        )
     try:
         return compile_filters(config.include, config.exclude, scene)
     except InvalidFilterError as error:

@@ -56,6 +56,10 @@ def test_a_change_is_applied_and_what_stays_the_same_goes_on_counting(path: Path
     [
         ("metrics: [", "not YAML"),
         ("metrics: [{name: dorp}]", "'dorp' is unknown; there are"),
+        (
+            "metrics: [{name: drop, excludeFilters: [{experimental: {cel_expression: ['true']}}]}]",
+            "filter by fields",
+        ),
         ("metrics: [{name: drop, includeFilters: [{source_ip: [x]}]}]", "source_ip"),
     ],
 )
