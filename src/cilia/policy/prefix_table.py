@@ -130,8 +130,9 @@ class PrefixTable:
         for v4 in (True, False):
             coverage = Coverage(sets, extra, v4=v4)
             slots = self._claim(coverage, v4)
+            labels = self._worlds.labels(v4=v4)
             for group in np.flatnonzero(slots < 0).tolist():
-                slots[group] = new_group(self._worlds.labels(v4=v4))
+                slots[group] = new_group(labels)
                 new.append(int(slots[group]))
             self._families[v4], self._slots[v4] = coverage, slots
             for slot, numbers in zip(slots.tolist(), coverage.sets, strict=True):

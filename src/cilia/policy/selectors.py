@@ -6,6 +6,7 @@ selectors that one of its labels leads to.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from pyroaring import BitMap
 
@@ -27,11 +28,9 @@ class LabelIndex:
         self._labels[slot] = labels
         self.slots.add(slot)
         for label in labels:
-            keyed, equals, _ = label.partition("=")
-            source, _, bare = keyed.partition(":")
+            source, bare, names = _parts(label)
             self._sources.setdefault(bare, set()).add(source)
-            # A key's bitmap ends in a mark that no label can end in: `a` is not `a=`.
-            for name in (keyed + "*", label if equals else keyed + "="):
+            for name in names:
                 bitmap = self._bitmaps.get(name)
                 if bitmap is None:
                     bitmap = self._bitmaps[name] = BitMap()
@@ -41,8 +40,7 @@ class LabelIndex:
         """Frees a slot."""
         self.slots.discard(slot)
         for label in self._labels.pop(slot):
-            keyed, equals, _ = label.partition("=")
-            for name in (keyed + "*", label if equals else keyed + "="):
+            for name in _parts(label)[2]:
                 bitmap = self._bitmaps[name]
                 bitmap.discard(slot)
                 if not bitmap:
@@ -77,6 +75,15 @@ class LabelIndex:
             if (bitmap := self._bitmaps.get(f"{name}:{bare}{value}")) is not None
         ]
         return found[0] if len(found) == 1 else BitMap.union(*found) if found else BitMap()
+
+
+@lru_cache(maxsize=1 << 15)
+def _parts(label: str) -> tuple[str, str, tuple[str, str]]:
+    """A label's source, its bare key, and the names of its bitmaps: the key's and its own."""
+    keyed, equals, _ = label.partition("=")
+    source, _, bare = keyed.partition(":")
+    # A key's bitmap ends in a mark that no label can end in: `a` is not `a=`.
+    return source, bare, (keyed + "*", label if equals else keyed + "=")
 
 
 class SelectorIndex:
