@@ -68,6 +68,14 @@ class NoNames:
         """Nothing."""
         return ""
 
+    def workloads(self, pod: str) -> Sequence[tuple[str, str]]:
+        """None."""
+        return ()
+
+    def service(self, address: str, port: int, protocol: int) -> str:
+        """Nothing."""
+        return ""
+
     def labels(self, identity: int) -> Sequence[str]:
         """None."""
         return ()
