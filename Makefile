@@ -1,5 +1,6 @@
 # make lab    everything from a bare Debian machine to a cluster with the demo in it
 # make test   the same set-up, then every test
+# make test-debian   the tests of the kernel side on Debian's kernel, in QEMU
 # make check  formatting, lint, types, layers
 # make bench  the numbers that the documentation quotes
 # make gen    makes generated files anew
@@ -11,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test test-long check bench gen clean
+.PHONY: help setup lab test test-long test-debian check bench gen clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -27,6 +28,9 @@ test: setup
 
 test-long: setup
 	@CILIA_LONG_TESTS=1 $(BIN)/python -m pytest tests
+
+test-debian: setup
+	@tools/debian_kernel --seconds 3600 -- $(BIN)/python -m pytest tests/kernel -q
 
 check: setup
 	@tools/check $(BIN)
