@@ -57,6 +57,11 @@ class Moves(msgspec.Struct, frozen=True):
     ends: Flags
     """To be told of as ended: once each."""
 
+    @property
+    def news(self) -> Flags:
+        """Which of them have anything new about them."""
+        return _any(self.moved) | self.is_new | self.ends
+
 
 class Sums(msgspec.Struct, frozen=True):
     """All that was harvested, from the first harvest on."""
@@ -98,7 +103,7 @@ class Harvest:
         """
         counted, known, told = self._known(self._before, ids)
         moved = _risen(counted, counters)
-        ends = ~told & (expired | (closed & known & ~moved.any(axis=1)))
+        ends = ~told & (expired | (closed & known & ~_any(moved)))
         self._live.append((ids, counters, told | ends))
         return self._noted(Moves(moved, ~known, ends))
 
@@ -107,6 +112,9 @@ class Harvest:
         once, after the last `live`.
         """
         self._now = _ledger(self._live)
+        if not len(ids):
+            nothing = np.zeros(0, bool)
+            return Moves(counters, nothing, nothing)
         counted, known, told = self._known(self._before, ids)
         place, is_here = self._now.places(ids)
         counted[is_here] = np.maximum(counted[is_here], self._now.counters[place[is_here]])
@@ -145,7 +153,7 @@ class Harvest:
         return self.finish()
 
     def _noted(self, moves: Moves) -> Moves:
-        self._moved += moves.moved.sum(axis=0, dtype=np.uint64)
+        self._moved += moves.moved[_any(moves.moved)].sum(axis=0, dtype=np.uint64)
         self._begun += int(moves.is_new.sum())
         self._ended += int(moves.ends.sum())
         return moves
@@ -158,6 +166,13 @@ class Harvest:
             counted[known] = ledger.counters[place[known]]
             told[known] = ledger.told[place[known]]
         return counted, known, told
+
+
+def _any(counters: Counters) -> Flags:
+    """Which rows are not all zero. Numpy's own `any` goes through them one by one."""
+    packets, size = counters[:, 0] | counters[:, 1], counters[:, 2] | counters[:, 3]
+    result: Flags = (packets | size) != 0
+    return result
 
 
 def _risen(before: Counters, now: Counters) -> Counters:

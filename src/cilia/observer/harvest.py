@@ -225,6 +225,6 @@ class Harvester:
 
 def _moved(keys: Rows, values: Rows, moves: Moves, offset_ns: int) -> Moved:
     """What of a batch is worth taking in."""
-    news = moves.moved.any(axis=1) | moves.is_new | moves.ends
+    news = moves.news
     rows = connections(picked(keys, news), picked(values, news), offset_ns)
     return Moved(rows, Moves(moves.moved[news], moves.is_new[news], moves.ends[news]))
