@@ -42,7 +42,6 @@ def endpoint_json(parts: Parts, row: EndpointRow) -> Json:
                 "k8s-namespace": row.namespace,
                 "k8s-pod-name": row.pod,
                 "pod-name": f"{row.namespace}/{row.pod}",
-                "pod-uid": row.uid,
             },
             "workload": _workload(parts, row.namespace, row.pod),
             "identity": identity,

@@ -6,6 +6,7 @@ later calls of a container need no packet. A cgroup that several pods share tell
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,9 +59,14 @@ class SocketTable:
 
 
 class Callers:
-    """Completes the records of sockets; remembers callers by their cgroups."""
+    """Completes the records of sockets; remembers callers by their cgroups.
 
-    def __init__(self) -> None:
+    Args:
+        is_dual_stack: Whether the world has an identity a family; frontends are of the world.
+    """
+
+    def __init__(self, is_dual_stack: Callable[[], bool] = lambda: False) -> None:
+        self._is_dual_stack = is_dual_stack
         self._known: dict[tuple[int, bool], tuple[bytes, int, int] | None] = {}
         self._targets = SocketTable(TARGET)
         self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(3)]
@@ -83,9 +89,15 @@ class Callers:
         targets, known = self._targets.get(rows)
         for name in TARGET.names or ():
             rows[f"destination_{name}"] = np.where(backend & known, targets[name], 0)
-        rows["destination_identity"][~backend] = int(ReservedIdentity.WORLD)
+        rows["destination_identity"][~backend] = self._worlds(rows)[~backend]
         taken(records, slice(None))[socks] = rows.view(f"V{records.itemsize}")
         return records
+
+    def _worlds(self, rows: Records) -> NDArray[np.uint32]:
+        worlds = (ReservedIdentity.WORLD,) * 2
+        if self._is_dual_stack():
+            worlds = (ReservedIdentity.WORLD_IPV4, ReservedIdentity.WORLD_IPV6)
+        return np.where(_are_v4(rows), np.uint32(worlds[0]), np.uint32(worlds[1]))
 
     def _join_packets(self, records: Records, socks: NDArray[np.intp]) -> None:
         """Takes the source from the first packet of the same socket, and learns its target."""

@@ -70,6 +70,8 @@ class AgentNames:
         self._asked: dict[tuple[str, Hashable], float] = {}
         self.node_labels: tuple[str, ...] = ()
         """Of this node, `key=value` each, sorted."""
+        self.is_dual_stack = False
+        """Whether pods of this node have addresses of both families."""
 
     def endpoint(self, number: int) -> EndpointName | None:
         """The endpoint of this node with that number."""
@@ -181,6 +183,8 @@ class AgentNames:
             if node["name"] == answer.get("self"):
                 labels = node.get("labels") or {}
                 self.node_labels = tuple(sorted(f"{key}={labels[key]}" for key in labels))
+                families = (node.get("primary-address") or {}).values()
+                self.is_dual_stack = sum(bool(one.get("alloc-range")) for one in families) == 2
 
     async def _learn_services(self) -> None:
         answer = await fetch(self._socket, "/v1/service")

@@ -118,7 +118,7 @@ async def observe(site: NodeSite, settings: ObserverSettings) -> None:
     captures = open_captures(site)
     monitor = Monitor(greeting, interface_name, event_dtype(), captures)
     store = FlowStore(event_dtype(), settings.hubble_capacity, interface_name)
-    joiner, callers = Joiner(store, names), Callers()
+    joiner, callers = Joiner(store, names), Callers(lambda: names.is_dual_stack)
     feed = MonitorFeed(monitor, names)
 
     def keep(records: NDArray[np.void]) -> None:

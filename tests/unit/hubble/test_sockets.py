@@ -102,6 +102,14 @@ def test_a_call_its_backend_and_its_packets_have_caller_and_service() -> None:
     assert [one.name for one in given.destination.workloads] == ["deathstar"]
 
 
+def test_frontends_are_of_the_world_of_their_family() -> None:
+    six = b"\xfd\x00" + bytes(13) + b"\x07"
+    calls = np.concatenate([call(PRE, 5, 77, FRONT), call(PRE, 5, 77, six)])
+    for is_dual_stack, worlds in ((True, [9, 10]), (False, [2, 2])):
+        found = Callers(lambda both=is_dual_stack: both).complete(calls)
+        assert found["destination_identity"].tolist() == worlds
+
+
 def test_a_cgroup_is_known_from_its_first_packet_on() -> None:
     late = [call(ANSWER, 5, 77, DEATHSTAR, 8080), call(TOLD, 5, 77, FRONT)]
     refused = records(1, type=1, subtype=158, file=3, source=np.void(bytes(16)), cgroup=77,

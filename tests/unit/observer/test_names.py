@@ -119,7 +119,11 @@ def test_services_and_labels_of_the_node_are_learned(answers: dict[str, Any]) ->
         "self": "default/a",
         "nodes-added": [
             {"name": "default/b", "labels": {"zone": "b"}},
-            {"name": "default/a", "labels": {"zone": "a", "arch": "x"}},
+            {
+                "name": "default/a",
+                "labels": {"zone": "a", "arch": "x"},
+                "primary-address": {"ipv4": {"alloc-range": "x"}, "ipv6": {"alloc-range": "y"}},
+            },
         ],
     }
     called = record(type=7, subtype=1, destination_port=80, protocol=6,
@@ -130,3 +134,4 @@ def test_services_and_labels_of_the_node_are_learned(answers: dict[str, Any]) ->
     answers["/v1/revisions"] = {"nodes": 1}
     asyncio.run(names.refresh())
     assert names.node_labels == ("arch=x", "zone=a")
+    assert names.is_dual_stack
