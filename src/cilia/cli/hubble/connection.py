@@ -55,8 +55,6 @@ class Observer:
         self._target = target
         self._channel = _channel(target)
         self._stub = ObserverStub(self._channel)
-        self.has_answered = False
-        """Whether a stream has brought something."""
         self._metadata: tuple[tuple[str, str], ...] = ()
         if target.user:
             word = base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
@@ -118,9 +116,7 @@ class Observer:
     def _stream(self, start: Any) -> Iterator[Any]:
         call = start()
         try:
-            for answer in call:
-                self.has_answered = True
-                yield answer
+            yield from call
         except grpc.RpcError as error:
             raise self._failure(error) from None
         finally:

@@ -46,16 +46,13 @@ class Follower:
         Raises:
             ClientError: the server refuses, or there was none to begin with.
         """
-        server = self._connect()
-        started_ns = time.time_ns()
+        server, started_ns = self._first(), time.time_ns()
         while True:
             try:
                 for message in getattr(server, self._kind)(request):
                     self._seen_ns = max(self._seen_ns, _time_ns(message))
                     yield message
             except LostError as error:
-                if not server.has_answered and not self._seen_ns:
-                    raise
                 self._tell(f"{error.message}; waiting for it to come back")
             else:
                 self._tell("the server ended the stream; asking it again")
@@ -63,6 +60,17 @@ class Follower:
             server = self._again()
             since = self._seen_ns + 1 if self._seen_ns else started_ns
             request = {**request, "since": since} | {"number": 0, "first": False}
+
+    def _first(self) -> Any:
+        """A server that is there: a stream alone would not tell before it brings something."""
+        server = self._connect()
+        try:
+            server.status()
+        except LostError:
+            raise
+        except ClientError:
+            pass  # it is there, and does not answer this
+        return server
 
     def _again(self) -> Any:
         """The next server, as soon as there is one that answers."""

@@ -22,20 +22,27 @@ def flow_at(seconds: int) -> GetFlowsResponse:
 class Server:
     """Sends some flows, then ends as it is told."""
 
-    def __init__(self, times: list[int], end: Exception | None, uptime_ns: int = 10**15) -> None:
+    def __init__(
+        self,
+        times: list[int],
+        end: Exception | None,
+        uptime_ns: int = 10**15,
+        refusal: Exception | None = None,
+    ) -> None:
         self.requests: list[Json] = []
-        self.has_answered = False
+        self._refusal = refusal
         self._times, self._end, self._uptime_ns = times, end, uptime_ns
 
     def flows(self, request: Json) -> Iterator[GetFlowsResponse]:
         self.requests.append(request)
         for seconds in self._times:
-            self.has_answered = True
             yield flow_at(seconds)
         if self._end is not None:
             raise self._end
 
     def status(self) -> ServerStatusResponse:
+        if self._refusal is not None:
+            raise self._refusal
         return ServerStatusResponse(uptime_ns=self._uptime_ns)
 
     def close(self) -> None:
@@ -83,7 +90,18 @@ def test_nobody_to_begin_with_is_an_error() -> None:
     with pytest.raises(LostError):
         next(follow(GONE)[0])
     with pytest.raises(LostError):
-        next(follow(Server([], GONE))[0])
+        next(follow(Server([1], None, refusal=GONE))[0])
+
+
+def test_a_server_that_had_nothing_to_say_is_waited_for() -> None:
+    stream, news, _ = follow(Server([], GONE), Server([4], None))
+    assert next(stream).time.seconds == 4
+    assert len(news) == 2
+
+
+def test_a_server_that_knows_no_status_is_one() -> None:
+    stream, _, _ = follow(Server([4], None, refusal=ClientError("does not answer this")))
+    assert next(stream).time.seconds == 4
 
 
 def test_a_refusal_is_not_waited_out() -> None:
