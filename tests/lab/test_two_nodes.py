@@ -112,8 +112,6 @@ def test_one_relay_shows_the_flows_of_both_nodes_over_mtls(pair: RunningLab) -> 
     def nodes_seen() -> set[str]:
         words = ("hubble", "observe", "--label", "class=deathstar", "--all", "-o", "json")
         answers = [json.loads(line) for line in pair.cilia(*words).stdout.splitlines()]
-        times = [one["time"] for one in answers if "flow" in one]
-        assert times == sorted(times)
         return {one["node_name"] for one in answers if "flow" in one}
 
     wait_for("flows of both", lambda: nodes_seen() == {"default/node-1", "default/node-2"})

@@ -21,6 +21,8 @@ from cilia.runtime.services import pause
 
 METHOD = "/observer.Observer/GetFlows"
 LONGEST_MESSAGE = 500
+CATCH_UP_S = 10.0
+"""How long one that follows may need for what was before."""
 REJOIN_S = 2.0
 """When a node is asked again whose stream broke although its connection did not."""
 BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -68,7 +70,7 @@ class MergedFlows:
         limits = Limits(
             max(1, settings.sort_buffer_len_max),
             settings.sort_buffer_drain_timeout_s,
-            self._wanted.follow,
+            catch_up_s(self._wanted),
         )
         self._merger = Merger(limits, time.monotonic())
         self._troubles = Troubles(settings.error_aggregation_window_s)
@@ -79,7 +81,7 @@ class MergedFlows:
         self._seen: dict[str, int] = {}
         self._reading = 0
         self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        self._held: dict[str, asyncio.Event] = {}
 
     async def write_to(self, write: Write) -> None:
         """Writes answers until there are no more; with `follow`, for ever."""
@@ -100,8 +102,9 @@ class MergedFlows:
                 watcher.cancel()
 
     def _free(self) -> None:
-        self._room.set()
-        self._room = asyncio.Event()
+        """Lets those be read on that have room by now."""
+        for name in [one for one in self._held if self._merger.has_room(one)]:
+            self._held.pop(name).set()
 
     async def _wait(self) -> None:
         """Waits for news, or until what waits may go."""
@@ -212,15 +215,16 @@ class MergedFlows:
         call = ask(request, metadata=self._metadata)
         try:
             async for message in call:
-                while not self._merger.has_room(name):
-                    await self._room.wait()
+                if not self._merger.has_room(name):
+                    self._held[name] = asyncio.Event()
+                    await self._held[name].wait()
                 self._take(name, message)
         except grpc.aio.AioRpcError as error:
             self._fail(name, error)
         except DecodeError as error:
             self._trouble(name, f"answer not understood: {error}")
         except asyncio.CancelledError:
-            if _is_own_cancellation():
+            if is_own_cancellation():
                 raise
             self._lose(name, "the connection was closed")
         finally:
@@ -255,7 +259,18 @@ class MergedFlows:
             self._tell(relay_pb2.NODE_ERROR, [name], message)
 
 
-def _is_own_cancellation() -> bool:
+def catch_up_s(wanted: Request) -> float:
+    """For how long the answers are of the past.
+
+    >>> catch_up_s(Request(follow=True)), catch_up_s(Request(follow=True, number=20))
+    (0.0, 10.0)
+    """
+    if not wanted.follow:
+        return math.inf
+    return CATCH_UP_S if wanted.number or wanted.HasField("since") else 0.0
+
+
+def is_own_cancellation() -> bool:
     """Whether this task was cancelled, and not only the call that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -6,6 +6,7 @@ one whose clock is wrong is in the wrong place, and delays nobody for longer.
 """
 
 import heapq
+import math
 from collections import deque
 
 import msgspec
@@ -17,9 +18,10 @@ class Limits(msgspec.Struct, frozen=True):
     length: int = 100
     """Messages of one node that may wait; when it has more, it is not read on."""
     drain_s: float = 1.0
-    """How long one message waits for older ones of other nodes."""
-    follow: bool = False
-    """The streams do not end, so a silent node has nothing to say, most likely."""
+    """How long a silent node is waited for; once the past is told, how long a message waits."""
+    catch_up_s: float = math.inf
+    """For so long the streams tell of the past, and a node that is silent still searches; then
+    it has nothing to say, most likely."""
 
 
 class _Entry:
@@ -104,23 +106,18 @@ class Merger:
         """In how many seconds `take` may give more although nothing has come; None: never."""
         if not self._heap:
             return None
-        when = self._oldest().arrived + self._limits.drain_s
-        if self._full:
-            when = min(when, self._patience())
-        return max(0.0, when - now)
+        return max(0.0, self._deadline(now) - now)
 
     def _is_pressing(self, now: float) -> bool:
-        if self._oldest().arrived + self._limits.drain_s <= now:
-            return True
-        return bool(self._full) and self._patience() <= now
+        return self._deadline(now) <= now
 
-    def _patience(self) -> float:
-        """Until when a node that could say more waits for the silent ones."""
-        if not self._silent:
-            return self._began
-        if self._limits.follow:
-            return self._began + self._limits.drain_s
-        return max(self._silent.values()) + self._limits.drain_s
+    def _deadline(self, now: float) -> float:
+        """When the oldest message may go although a node is silent."""
+        caught_up = self._began + self._limits.catch_up_s
+        if now < caught_up:
+            heard = max(self._silent.values(), default=self._began)
+            return min(caught_up, heard + self._limits.drain_s)
+        return self._began if self._full else self._oldest().arrived + self._limits.drain_s
 
     def _oldest(self) -> _Entry:
         """What has waited for longest."""

@@ -13,7 +13,7 @@ from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
 from cilia.hubble.proto.relay import relay_pb2
 from cilia.hubble.relay.connection import NodeConnection, State
-from cilia.hubble.relay.flows import MergedFlows, MergeSettings, Metadata
+from cilia.hubble.relay.flows import MergedFlows, MergeSettings, Metadata, is_own_cancellation
 from cilia.hubble.relay.pool import NodePool
 from cilia.hubble.server.listener import HEALTHY, new_server
 from cilia.hubble.server.version import VersionHeader
@@ -135,7 +135,9 @@ class RelayApi:
         """Every node, with what it says of itself."""
         asked = observer_pb2.ServerStatusRequest()
         answers = dict(await self._ask_all("ServerStatus", asked, passed_on(context)))
-        nodes = [self._node_of(one, answers.get(name)) for name, one in sorted(self._all().items())]
+        nodes = [
+            self._node_of(one, answers.get(name)) for name, one in sorted(self._pool.nodes.items())
+        ]
         return observer_pb2.GetNodesResponse(nodes=nodes)
 
     def _node_of(self, node: NodeConnection, answer: Any) -> observer_pb2.Node:
@@ -171,9 +173,6 @@ class RelayApi:
         found = [observer_pb2.Namespace(cluster=one, namespace=name) for one, name in sorted(pairs)]
         return observer_pb2.GetNamespacesResponse(namespaces=found)
 
-    def _all(self) -> dict[str, NodeConnection]:
-        return self._pool.nodes
-
     async def _ask_all(
         self, method: str, request: Any, metadata: Metadata
     ) -> Sequence[tuple[str, Any]]:
@@ -186,11 +185,11 @@ class RelayApi:
             try:
                 return node.peer.name, await call(request, timeout=ANSWER_S, metadata=metadata)
             except (grpc.RpcError, asyncio.CancelledError):
-                if _is_cancelled():
+                if is_own_cancellation():
                     raise
                 return node.peer.name, None
 
-        nodes = self._all()
+        nodes = self._pool.nodes
         return await asyncio.gather(*(ask(nodes[name]) for name in sorted(nodes)))
 
 
@@ -209,11 +208,6 @@ def _unary(method: Any, request: Any, response: Any) -> Handler:
         request_deserializer=request.FromString,
         response_serializer=response.SerializeToString,
     )
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class RelayHealth:

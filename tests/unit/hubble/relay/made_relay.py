@@ -20,16 +20,18 @@ from unit.hubble.made_servers import api_of, running, store_of
 
 QUICK = Timing(first_retry_s=0.02, longest_retry_s=0.1, dial_s=5.0, check_every_s=0.2, answer_s=1.0)
 MERGING = MergeSettings(sort_buffer_drain_timeout_s=0.1, error_aggregation_window_s=0.1)
+PATIENT = MergeSettings(sort_buffer_drain_timeout_s=30.0, error_aggregation_window_s=0.1)
+"""For those who look at the order, which a busy machine would spoil else."""
 Status = tuple[int, list[str]]
 
 
 class Node:
     """One observer that can be stopped and started again."""
 
-    def __init__(self, folder: Path, name: str, *times_ns: int) -> None:
+    def __init__(self, folder: Path, name: str, *times_ns: int, capacity: int = 64) -> None:
         self.name = name
         self.path = folder / f"{name}.sock"
-        self.store: FlowStore = store_of(*times_ns)
+        self.store: FlowStore = store_of(*times_ns, capacity=capacity)
         self.api: HubbleApi = api_of(self.store, self.path, name)
         self._task: asyncio.Task[None] | None = None
 
@@ -86,7 +88,7 @@ def sorted_out(
 
 @contextlib.asynccontextmanager
 async def relay(
-    folder: Path, *nodes: Node, timing: Timing = QUICK, merging: MergeSettings = MERGING
+    folder: Path, *nodes: Node, timing: Timing = QUICK, merging: MergeSettings = PATIENT
 ) -> AsyncIterator[Relay]:
     """A relay that knows these nodes from the first of them; all but that one may be down."""
     nodes[0].api.peers.replace(node.peer for node in nodes)

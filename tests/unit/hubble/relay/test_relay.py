@@ -14,20 +14,23 @@ from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.relay import relay_pb2
 from cilia.hubble.relay import service
 from cilia.hubble.relay.connection import Timing
+from cilia.hubble.relay.flows import MergeSettings
 from unit.hubble.made_servers import DEADLINE_S, add_flows
-from unit.hubble.relay.made_relay import QUICK, Node, Relay, relay, sorted_out
+from unit.hubble.relay.made_relay import MERGING, PATIENT, Node, Relay, relay, sorted_out
 
 UP, DOWN = relay_pb2.NODE_CONNECTED, relay_pb2.NODE_UNAVAILABLE
 Talk = Callable[[Relay], Awaitable[None]]
 
 
-def with_relay(folder: Path, nodes: list[Node], talk: Talk, timing: Timing = QUICK) -> None:
+def with_relay(
+    folder: Path, nodes: list[Node], talk: Talk, merging: MergeSettings = PATIENT
+) -> None:
     """Starts the nodes and a relay, and talks once it has connected them all."""
 
     async def run() -> None:
         for node in nodes:
             await node.start()
-        async with asyncio.timeout(DEADLINE_S), relay(folder, *nodes, timing=timing) as made:
+        async with asyncio.timeout(DEADLINE_S), relay(folder, *nodes, merging=merging) as made:
             await made.wait(lambda pool: len(pool.connected) == len(nodes))
             await talk(made)
 
@@ -90,7 +93,7 @@ def test_a_stream_goes_on_when_a_node_dies_and_takes_it_back(
         assert await read(1) == ([101], [])
         call.cancel()
 
-    with_relay(tmp_path, three, talk)
+    with_relay(tmp_path, three, talk, MERGING)
 
 
 async def followers(node: Node, count: int) -> None:
@@ -123,6 +126,18 @@ def test_nodes_come_and_go_while_a_client_follows(tmp_path: Path, three: list[No
     asyncio.run(run())
 
 
+def test_more_flows_than_may_wait_come_by_time_too(tmp_path: Path) -> None:
+    many = Node(tmp_path, "node-1", capacity=2048)
+    few = Node(tmp_path, "node-2", 5000)
+    add_flows(many.store, *range(2000))
+
+    async def talk(made: Relay) -> None:
+        times, _ = await made.flows()
+        assert times == [*range(2000), 5000]
+
+    with_relay(tmp_path, [many, few], talk)
+
+
 def test_what_a_node_refuses_is_told_once_for_all(tmp_path: Path, three: list[Node]) -> None:
     async def talk(made: Relay) -> None:
         wrong = [flow_pb2.FlowFilter(source_ip=["10.0.0.300"])]
@@ -136,30 +151,37 @@ def test_what_a_node_refuses_is_told_once_for_all(tmp_path: Path, three: list[No
     with_relay(tmp_path, three, talk)
 
 
+HOUR = 3_600 * 10**9
+
+
 def test_a_clock_that_is_off_costs_order_and_nothing_else(
     tmp_path: Path, three: list[Node]
 ) -> None:
     """Every flow comes, and those of honest nodes in their order."""
-    hour = 3_600 * 10**9
-    liar = Node(tmp_path, "node-9", *(hour + n for n in range(20)))
+    liar = Node(tmp_path, "node-9", *(HOUR + n for n in range(20)))
 
     async def talk(made: Relay) -> None:
         times, _ = await made.flows()
-        assert [one for one in times if one < hour] == list(range(60))
-        assert [one for one in times if one >= hour] == [hour + n for n in range(20)]
+        assert times == [*range(60), *(HOUR + n for n in range(20))]
+
+    with_relay(tmp_path, [*three, liar], talk)
+
+
+def test_a_clock_that_is_off_stops_nobody_who_follows(tmp_path: Path, three: list[Node]) -> None:
+    liar = Node(tmp_path, "node-9")
+
+    async def talk(made: Relay) -> None:
         call = made.stub.GetFlows(observer_pb2.GetFlowsRequest(follow=True))
         await call.read()
         await followers(liar, 1)
         await followers(three[0], 1)
-        add_flows(liar.store, hour + 100)
-        found, _ = sorted_out([await call.read()])
-        assert found == [hour + 100]
-        add_flows(three[0].store, 100)
-        found, _ = sorted_out([await call.read()])
-        assert found == [100]
+        for node, time in ((liar, HOUR), (three[0], 100), (liar, HOUR + 1)):
+            add_flows(node.store, time)
+            found, _ = sorted_out([await call.read()])
+            assert found == [time]
         call.cancel()
 
-    with_relay(tmp_path, [*three, liar], talk)
+    with_relay(tmp_path, [*three, liar], talk, MERGING)
 
 
 def test_a_node_that_hangs_is_named_and_the_others_go_on(tmp_path: Path, three: list[Node]) -> None:

@@ -82,7 +82,7 @@ def test_a_client_that_never_reads_slows_no_other(tmp_path: Path) -> None:
     async def run() -> None:
         for node in nodes:
             await node.start()
-        async with asyncio.timeout(DEADLINE_S), relay(tmp_path, *nodes) as made:
+        async with asyncio.timeout(DEADLINE_S), relay(tmp_path, *nodes, merging=MERGING) as made:
             await made.wait(lambda pool: len(pool.connected) == 2)
             follow = observer_pb2.GetFlowsRequest(follow=True)
             options = [("grpc.http2.bdp_probe", 0)]
