@@ -19,6 +19,8 @@ NAMES = (
     "policy_test",
     "why",
     "relay",
+    "hubble",
+    "observability",
     "lab",
 )
 

@@ -117,7 +117,7 @@ class FlowStream:
         store, request, since = self._store, self._request, self._since
         if since is None and (request.first or not request.number):
             return store.shown if request.follow else store.oldest
-        left = request.number
+        left, found = request.number, store.shown
         for rows in store.pieces_back(store.oldest, store.shown, self._test.stride):
             if rows.first < store.oldest:
                 break
@@ -130,8 +130,10 @@ class FlowStream:
                 if len(passing) >= left:
                     return rows.first + int(passing[-left])
                 left -= len(passing)
+                if len(passing):
+                    found = rows.first + int(passing[0])
             await asyncio.sleep(0)
-        return store.oldest
+        return store.oldest if since is not None else found
 
     def _first_serial(self, position: int) -> int:
         losses = self._store.losses
