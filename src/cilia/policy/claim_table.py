@@ -37,6 +37,10 @@ class ClaimTable:
         self.world = world
         self._is_world_new = True
 
+    def resolved(self, spec: Spec) -> tuple[Claim, ...]:
+        """What any spec claims, with its references looked up in the world."""
+        return claims_of(spec, self.world)
+
     def of(self, number: int) -> tuple[Claim, ...]:
         """The claims of a spec."""
         return self._claims[number]
@@ -45,9 +49,10 @@ class ClaimTable:
         """The specs that have claims."""
         return self._claims.keys()
 
-    def version(self, number: int) -> tuple[int, int]:
-        """A spec's number, and a number that changes when its claims do."""
-        return number, self._version[number]
+    def versions(self, numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """Numbers of specs, each with a number that changes when its claims do."""
+        version = self._version
+        return tuple([(number, version[number]) for number in numbers])
 
     def follow(self, specs: Mapping[int, Spec], active: Set[int], revision: int) -> bool:
         """Resolves the specs that are active; True if claims changed that were there before.
@@ -62,7 +67,7 @@ class ClaimTable:
             self._grants.pop(number, None)
             del self._version[number], self._closers[number]
         for number in active - self._claims.keys():
-            self._claims[number] = claims_of(specs[number], self.world)
+            self._claims[number] = self.resolved(specs[number])
             self._version[number] = 0
             self._closers[number] = closers_of(specs[number])
             self._use(self._claims[number], 1)
@@ -99,7 +104,7 @@ class ClaimTable:
         changed = False
         for number, before in list(self._claims.items()):
             if uses_world(specs[number]):
-                now = claims_of(specs[number], self.world)
+                now = self.resolved(specs[number])
                 if now != before:
                     changed = True
                     self._claims[number] = now

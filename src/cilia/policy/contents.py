@@ -63,7 +63,9 @@ def content_of(rulebook: Rulebook, provenance: Provenance) -> Content:
         and (closed[direction] or any(spec.touches[direction] for spec in rulebook.specs))
         for direction in Direction
     ]
-    grants = tuple(grant for grant in rulebook.grants if enforced[grant.direction])
+    grants = rulebook.grants
+    if not all(enforced):
+        grants = tuple([grant for grant in grants if enforced[grant.direction]])
     base = [
         _base_row(rulebook, direction, provenance, closed=closed[direction])
         for direction in Direction

@@ -47,7 +47,6 @@ from cilia.policy.registry import ContentKey, NumberTable
 from cilia.policy.resolution import (
     CidrGroup,
     PolicyService,
-    claims_of,
     groups_by_name,
 )
 from cilia.policy.selector_use import SelectorUse, selector_uses
@@ -77,6 +76,7 @@ class PolicyEngine:
         provenance: The rules behind each provenance number.
         peers: Identities, prefixes and classes.
         templates: Rows that policy numbers share.
+        claims: What specs that select anyone claim.
         subjects: Policies, and which endpoint identities they select.
         endpoints: This node's endpoints, by id.
         selections: Rises when the same policies may select other endpoints than before.
@@ -104,7 +104,7 @@ class PolicyEngine:
         self.assigned: dict[int, Assignment] = {}
         self.applied: dict[PolicyKey, int] = {}
         self._enforcement = enforcement
-        self._claims = ClaimTable()
+        self.claims = ClaimTable()
         self._chosen: dict[Subject, int] = {}
         self._named_ports: Counter[tuple[str, int, int]] = Counter()
         self._pending: set[PolicyKey] = set()
@@ -177,13 +177,13 @@ class PolicyEngine:
     def set_cidr_groups(self, groups: Iterable[CidrGroup]) -> None:
         """Says which CiliumCIDRGroups there are."""
         named = groups_by_name(groups)
-        if named != self._claims.world.groups:
+        if named != self.claims.world.groups:
             self._change_world(groups=named)
 
     def set_services(self, services: Iterable[PolicyService]) -> None:
         """Says which services there are, with their backends."""
         named = {(service.namespace, service.name): service for service in services}
-        if named != self._claims.world.services:
+        if named != self.claims.world.services:
             self._change_world(services=named)
 
     def judge_again(self) -> None:
@@ -195,7 +195,7 @@ class PolicyEngine:
         self.revision += 1
         classes = self.peers.classes
         former = self._select_subjects()
-        self.peers.refine(self._claims.fresh())
+        self.peers.refine(self.claims.fresh())
         created, classes.created = classes.created, set()
         self._judge_again |= self.peers.addresses_move()
         rows = [self.numbers.add_classes(created, classes, self.revision)]
@@ -262,9 +262,9 @@ class PolicyEngine:
         """
         numbers = sorted(self.subjects.selected[endpoint.identity])
         specs = tuple(instead.get(n) or self.subjects.specs[n] for n in numbers)
-        other = {n: claims_of(spec, self._claims.world) for n, spec in instead.items()}
+        other = {n: self.claims.resolved(spec) for n, spec in instead.items()}
         ports = used_ports(
-            (claim for n in numbers for claim in (other[n] if n in other else self._claims.of(n))),
+            (claim for n in numbers for claim in (other[n] if n in other else self.claims.of(n))),
             endpoint.ports,
         )
         grants = tuple(
@@ -273,11 +273,11 @@ class PolicyEngine:
             for grant in (
                 grants_of(other[n], ports, self.peers)
                 if n in other
-                else self._claims.grants(n, ports, self.peers)
+                else self.claims.grants(n, ports, self.peers)
             )
         )
         closers = [
-            closers_of(instead[n]) if n in instead else self._claims.closers(n) for n in numbers
+            closers_of(instead[n]) if n in instead else self.claims.closers(n) for n in numbers
         ]
         ingress = tuple(one for one, _ in closers if one is not None)
         egress = tuple(one for _, one in closers if one is not None)
@@ -285,7 +285,7 @@ class PolicyEngine:
 
     def selectors(self) -> list[SelectorUse]:
         """The selectors in use, with what they select and whose they are."""
-        return selector_uses(self._claims, self.subjects, self.peers)
+        return selector_uses(self.claims, self.subjects, self.peers)
 
     def rules(self, provenance: int) -> tuple[ProvenanceRule, ...]:
         """The rules behind a provenance number."""
@@ -301,7 +301,7 @@ class PolicyEngine:
                 del self._of_identity[before.identity]
 
     def _change_world(self, **parts: Mapping[Any, Any]) -> None:
-        self._claims.set_world(msgspec.structs.replace(self._claims.world, **parts))
+        self.claims.set_world(msgspec.structs.replace(self.claims.world, **parts))
 
     def _count_ports(self, before: NamedPorts, now: NamedPorts) -> None:
         if before == now:
@@ -312,7 +312,7 @@ class PolicyEngine:
         for (name, protocol, port), holders in self._named_ports.items():
             if holders > 0:
                 named.setdefault(name, set()).add((protocol, port))
-        if named != self._claims.world.named_ports:
+        if named != self.claims.world.named_ports:
             self._change_world(named_ports=named)
 
     def _select_subjects(self) -> dict[Subject, int]:
@@ -320,9 +320,7 @@ class PolicyEngine:
         peers = self.peers.peers
         identities = {endpoint.identity for endpoint in self.endpoints.values()}
         self.subjects.set_identities({i: peers[i].labels for i in identities if i in peers})
-        changed = self._claims.follow(
-            self.subjects.specs, self.subjects.users.keys(), self.revision
-        )
+        changed = self.claims.follow(self.subjects.specs, self.subjects.users.keys(), self.revision)
         touched, self.subjects.touched = self.subjects.touched, set()
         former = {s: n for s, n in self._chosen.items() if changed or s[0] in touched}
         self._chosen = {s: n for s, n in self._chosen.items() if s not in former}
@@ -356,9 +354,9 @@ class PolicyEngine:
 
     def _number_of(self, endpoint: Endpoint) -> tuple[PolicyNumber, bool]:
         specs = sorted(self.subjects.selected[endpoint.identity])
-        claims = (claim for number in specs for claim in self._claims.of(number))
-        versions = tuple(self._claims.version(number) for number in specs)
+        claims = (claim for number in specs for claim in self.claims.of(number))
         ports = used_ports(claims, endpoint.ports)
+        versions = self.claims.versions(specs)
         key: ContentKey = (versions, ports, self._enforcement_of(endpoint))
 
         def make() -> Content:
@@ -381,7 +379,7 @@ class PolicyEngine:
         classes = self.peers.classes
         used = {assignment.policy for assignment in self.assigned.values()}
         dead = [self.numbers.retire(used, self.revision)]
-        gone = self.peers.coarsen(self._claims.take_stale())
+        gone = self.peers.coarsen(self.claims.take_stale())
         created, classes.created = classes.created, set()
         late = self.numbers.add_classes(created, classes, self.revision)
         moved = self._move_peers()

@@ -123,5 +123,5 @@ class PolicyNumber:
 
 def _differing(one: Sequence[Grant], other: Sequence[Grant]) -> list[Grant]:
     """Those that are not in both, as the very same objects."""
-    mine, theirs = ({id(grant): grant for grant in grants} for grants in (one, other))
+    mine, theirs = (dict(zip(map(id, grants), grants, strict=True)) for grants in (one, other))
     return [mine.get(key) or theirs[key] for key in mine.keys() ^ theirs.keys()]

@@ -86,6 +86,10 @@ class PeerTable:
         """The number of a selector in use."""
         return self._numbers[selector]
 
+    def has(self, selector: Selector) -> bool:
+        """True if a selector is in use."""
+        return selector in self._numbers
+
     def class_of(self, identity: int) -> int:
         """The class of an identity; 0 when it is not known."""
         slot = self._slot.get(identity)

@@ -15,7 +15,7 @@ from cilia.policy.trial.manifests import Manifests
 from cilia.policy.trial.mutation import mutants, survivors
 
 from .test_decisions import EXAMPLES, OTHERS, Model
-from .universe import GROUPS, PODS, PORTS, PROTOCOLS, SERVICE_LISTS, policies, ports_of
+from .universe import GROUPS, PODS, PORTS, PROTOCOLS, SERVICE_LISTS, pod, policies, ports_of
 
 
 class Trial(Cluster):
@@ -88,3 +88,22 @@ def test_the_survivors_are_those_that_no_case_notices_once_applied(
     every = [m for policy in cluster.manifests.policies.values() for m in mutants(policy)]
     assert count == len(every)
     assert left == [m for m in every if not is_noticed_when_applied(cluster, m, outcomes)]
+
+
+def test_a_rule_for_a_port_that_no_pod_names_is_widened_all_the_same():
+    model = Model()
+    for number, app in ((1000, "web"), (1001, "db")):
+        model.set_pod(number, pod("red", {"app": app}))
+    entry = {"toEndpoints": [{"matchLabels": {"app": "db"}}]}
+    entry["toPorts"] = [{"ports": [{"port": "http"}]}]
+    spec = {"endpointSelector": {"matchLabels": {"app": "web"}}, "egress": [entry]}
+    metadata = {"name": "p", "namespace": "red"}
+    model.set_policy({"kind": "CiliumNetworkPolicy", "metadata": metadata, "spec": spec})
+    cluster = Trial(model)
+    web, db = cluster.parties[:2]
+    found = cluster.judge(web, db, Ports(6, 80))
+    outcomes = [Outcome(Case("", "", web, db, Ports(6, 80), allow=False, because=""), found)]
+    left, count = survivors(cluster, outcomes)
+    assert [mutant.change for mutant in left] == ["deleted", "for any peer"]
+    assert count == 4
+    assert cluster.judge(web, db, Ports(6, 80)) == found

@@ -7,10 +7,10 @@ import msgspec
 from cilia.model.rules import Direction, Entry, Policy, Spec
 from cilia.policy.provenance import ProvenanceRule
 from cilia.policy.resolution import provenance_rule
-from cilia.policy.trial.cases import Outcome, run_case
+from cilia.policy.trial.cases import Case, Outcome, run_case
 from cilia.policy.trial.cluster import Cluster
 from cilia.policy.trial.coverage import speaks
-from cilia.policy.trial.supposition import supposed
+from cilia.policy.trial.supposition import can_be_supposed, supposed
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -110,6 +110,9 @@ def _is_noticed(
         for before, after in zip(policy.specs, mutant.policy.specs, strict=True)
         if before != after
     }
+    cases = [outcome.case for outcomes in asked.values() for outcome in outcomes]
+    if not can_be_supposed(cluster.decider, changed.values()):
+        return _is_noticed_when_applied(cluster, policy, mutant, cases)
     peers = {
         endpoint: {
             (step.peer.peer, step.peer.at)
@@ -119,6 +122,17 @@ def _is_noticed(
         }
         for endpoint, outcomes in asked.items()
     }
-    cases = [outcome.case for outcomes in asked.values() for outcome in outcomes]
     with supposed(cluster.decider, changed, peers):
         return not all(run_case(cluster, case).passed for case in cases)
+
+
+def _is_noticed_when_applied(
+    cluster: Cluster, policy: Policy, mutant: Mutant, cases: Iterable[Case]
+) -> bool:
+    cluster.decider.engine.set_policy(mutant.policy)
+    cluster.decider.commit()
+    try:
+        return not all(run_case(cluster, case).passed for case in cases)
+    finally:
+        cluster.decider.engine.set_policy(policy)
+        cluster.decider.commit()

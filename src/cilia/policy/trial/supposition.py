@@ -1,7 +1,8 @@
 """What a cluster would decide if some specs read otherwise, beside the rows that it has.
 
-A spec that loses or widens a rule needs no selector that is not in use already. So classes
-stay as they are, and only rows of the endpoints concerned are made, for the peers asked about.
+A spec that loses or widens a rule hardly ever needs a selector that is not in use already. So
+classes stay as they are, and only rows of the endpoints concerned are made, for the peers asked
+about.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -22,6 +23,16 @@ _LAST_POLICY = 0xFFFFFFFF
 """Policy numbers of suppositions count down from here, so that they are nobody else's."""
 
 
+def can_be_supposed(decider: Decider, instead: Iterable[Spec]) -> bool:
+    """False if specs need selectors that are not in use.
+
+    A rule for a named port that no pod has needs none, until it is for any port.
+    """
+    engine = decider.engine
+    claims = (claim for spec in instead for claim in engine.claims.resolved(spec))
+    return all(engine.peers.has(selector) for claim in claims for selector in claim.needs)
+
+
 @contextmanager
 def supposed(
     decider: Decider, instead: Mapping[int, Spec], asked: Mapping[int, Set[Place]]
@@ -30,8 +41,8 @@ def supposed(
 
     Args:
         decider: Has committed all changes of its engine.
-        instead: By number, the specs that read otherwise: with the same subject, and with no
-            selector of peers that the spec there has not.
+        instead: By number, the specs that read otherwise: with the same subject, and such that
+            they `can_be_supposed`.
         asked: The endpoints that will be asked about, and with which peers: for all others
             the answers are wrong.
     """
