@@ -35,6 +35,7 @@ def test_the_walk_is_observed(lab: RunningLab) -> None:
         assert land(lab, "xwing", patience_s=2).returncode == TIMED_OUT
         drops_are_seen(lab)
         verdicts_name_their_rule(lab)
+        every_verdict_is_seen(lab, begun)
         outputs_agree(lab, begun)
     finally:
         lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
@@ -67,6 +68,20 @@ def verdicts_name_their_rule(lab: RunningLab) -> None:
     assert any(ALLOWED.fullmatch(line) for line in lines), lines
     lines = observe(lab, "--pod", "tiefighter", "--pod", "deathstar", "--all")
     assert any(REPLY.search(line) for line in lines), lines
+
+
+def every_verdict_is_seen(lab: RunningLab, begun: str) -> None:
+    """But AUDIT, which tests/lab/test_audit.py provokes, and those of layer 7."""
+    for verdict, ship in (
+        ("FORWARDED", "tiefighter"),
+        ("DROPPED", "xwing"),
+        ("TRACED", "tiefighter"),
+        ("TRANSLATED", "tiefighter"),
+    ):
+        words = ("--verdict", verdict, "--from-pod", ship, "--since", begun, "-o", "json")
+        found = [json.loads(line)["flow"] for line in observe(lab, *words)]
+        assert {flow["verdict"] for flow in found} == {verdict}
+        assert {flow["source"]["pod_name"] for flow in found} == {ship}
 
 
 def outputs_agree(lab: RunningLab, begun: str) -> None:
