@@ -59,6 +59,7 @@ class AgentNames:
 
     def __init__(self, socket: Path, retry_s: float = RETRY_S) -> None:
         self._socket = socket
+        self._asking = asyncio.Lock()
         self._retry_s = retry_s
         self._endpoints: dict[int, EndpointName] = {}
         self._labels: dict[int, tuple[str, ...]] = {}
@@ -99,7 +100,15 @@ class AgentNames:
         return self._policies.get(provenance, ())
 
     async def learn(self, records: NDArray[np.void]) -> None:
-        """Asks the agent for every number in `records` that is not known yet."""
+        """Asks the agent for every number in `records` that is not known yet.
+
+        Who asks while another does waits for its answers: it would take for unknown what is
+        being asked for.
+        """
+        async with self._asking:
+            await self._learn(records)
+
+    async def _learn(self, records: NDArray[np.void]) -> None:
         now = time.monotonic()
         identities = _numbers(records, "source_identity", "destination_identity")
         provenances = _numbers(records, "provenance") - {0}
