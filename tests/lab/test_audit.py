@@ -125,6 +125,9 @@ def test_what_policy_would_stop_passes_and_is_reported(own: BareLab, cast: tuple
         assert (rule["name"], rule["log"]) == ("keep-out", NOTE)
     assert denied["policies"][0]["path"] == "spec.ingressDeny[0]"
     assert "Disabled (Audit)" in own.cilia("endpoint", "list").stdout
+    shown = own.cilia("hubble", "observe", "--verdict", "AUDIT", "--to-port", str(PORT))
+    assert shown.stdout.splitlines(), shown.stderr
+    assert all("AUDIT" in line for line in shown.stdout.splitlines()), shown.stdout
 
 
 def test_the_choice_outlives_the_agent_whichever_it_is(own: BareLab, cast: tuple[Pod, Pod]) -> None:
