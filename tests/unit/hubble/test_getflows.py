@@ -10,13 +10,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cilia.hubble.filters import InvalidFilterError, Scene
+from cilia.hubble.filters import FlowTest, InvalidFilterError, Scene
+from cilia.hubble.filters.terms import Mask
 from cilia.hubble.flows import FlowMaker
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.server.getflows import FlowStream
 from cilia.hubble.server.limits import InvalidRequestError
-from cilia.hubble.store import FlowStore
+from cilia.hubble.store import FlowStore, Rows
 from unit.hubble.made_records import RECORD, KnownNames, records
 
 SECOND = 1_000_000_000
@@ -96,6 +97,21 @@ def test_requests_get_what_the_rules_say(
     if until is not None:
         request["until"] = seconds(until)
     assert asked(store, **request, whitelist=EVEN if even else []) == expected
+
+
+def test_newest_flows_of_which_there_are_few_are_looked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at, judge = [], FlowTest.__call__
+
+    def counted(test: FlowTest, rows: Rows) -> Mask:
+        looked_at.append(len(rows))
+        return judge(test, rows)
+
+    monkeypatch.setattr(FlowTest, "__call__", counted)
+    only = flow_pb2.FlowFilter(source_port=["60"])
+    assert asked(filled(64), number=20, whitelist=[only]) == [60]
+    assert sum(looked_at) == 64 + 4
 
 
 def test_what_is_denied_is_left_out() -> None:
