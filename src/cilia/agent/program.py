@@ -17,6 +17,7 @@ from cilia.agent.settings import AgentSettings, node_site
 from cilia.agent.wiring import run_agent
 from cilia.kernel import features, mounts
 from cilia.model.errors import CiliaError
+from cilia.runtime.files import raise_file_limit
 from cilia.runtime.locks import ProcessLock
 from cilia.runtime.logs import set_up_logs
 from cilia.runtime.settings import Sourced, load_settings
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> None:
         sourced = read_settings(arguments)
         settings = sourced.values
         set_up_logs(settings.log_level, settings.log_format)
+        raise_file_limit()
         features.require(features.features())
         node = settings.node_name or platform.node()
         cgroup = Path(settings.cgroup) if settings.cgroup else mounts.cgroup2_root()

@@ -10,6 +10,7 @@ import numpy as np
 
 from cilia.hubble.connections import Ledger, Sums
 from cilia.observer.account import BOOT
+from cilia.runtime.files import open_private
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class LedgerFile:
         """Replaces the file as a whole."""
         head = Head(self._boot, self._map_id, len(ledger), sums)
         fresh = self._path.with_name(self._path.name + ".new")
-        with fresh.open("wb") as file:
+        with open(fresh, "wb", opener=open_private) as file:
             file.write(msgspec.json.encode(head) + b"\n")
             for column in (ledger.ids, ledger.counters, ledger.told):
                 file.write(np.ascontiguousarray(column).data)

@@ -42,6 +42,7 @@ from cilia.observer.network import network_services, own_peer
 from cilia.observer.reader import Reader
 from cilia.observer.redacting import redaction
 from cilia.observer.settings import ObserverSettings
+from cilia.runtime.files import raise_file_limit
 from cilia.runtime.locks import ProcessLock
 from cilia.runtime.logs import set_up_logs
 from cilia.runtime.services import serve
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> None:
     try:
         settings = read_settings(arguments)
         set_up_logs(settings.log_level, settings.log_format)
+        raise_file_limit()
         with ProcessLock(
             Path(settings.run_dir) / "observer.pid", f"an observer for {settings.node_name}"
         ):

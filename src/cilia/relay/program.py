@@ -21,6 +21,7 @@ from cilia.hubble.server.listener import HubblePort, HubbleSocket
 from cilia.hubble.tls import node_server_name
 from cilia.model.errors import CiliaError
 from cilia.relay.settings import RelaySettings, duration_s
+from cilia.runtime.files import raise_file_limit
 from cilia.runtime.logs import set_up_logs
 from cilia.runtime.services import Service, serve
 from cilia.runtime.settings import load_settings
@@ -58,6 +59,7 @@ def _serve(words: list[str]) -> None:
     try:
         settings = read_settings(words)
         set_up_logs(settings.log_level, settings.log_format)
+        raise_file_limit()
         asyncio.run(run(settings))
     except CiliaError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,4 +7,5 @@ settings.py    declared settings: defaults, file, environment, flags
 logs.py        where log lines go, as text or JSON
 clock.py       time, so that tests can move it
 locks.py       one process a node
+files.py       files of their owner alone, and how many may be open
 """

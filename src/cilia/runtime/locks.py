@@ -9,6 +9,7 @@ from types import TracebackType
 import msgspec
 
 from cilia.model.errors import Conflict
+from cilia.runtime.files import open_private
 
 _LENGTH = 127
 
@@ -36,7 +37,8 @@ class ProcessLock:
 
     def __enter__(self) -> "ProcessLock":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Whoever may read a file may lock it too.
+        descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -27,6 +27,7 @@ def test_a_ledger_comes_back(tmp_path: Path, count: int) -> None:
     for name in ("ids", "counters", "told"):
         assert getattr(found, name).tolist() == getattr(ledger(count), name).tolist()
     found.counters[:] = 0  # its own memory, to be written
+    assert (tmp_path / "l").stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_comes_of_no_file_or_of_another_map(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from cilia.hubble.export.config import ExportConfigError, ExportLog, check_logs,
 from cilia.hubble.export.follower import Follower
 from cilia.hubble.export.ledger import Intake
 from cilia.hubble.export.source import Counts, Feed, check_filters
+from cilia.runtime.files import open_private
 from cilia.runtime.services import pause
 
 log = logging.getLogger(__name__)
@@ -191,6 +192,7 @@ class Exporter:
         if text != self._told:
             fresh = self._status_file.with_suffix(".new")
             with contextlib.suppress(OSError):
-                fresh.write_bytes(text)
+                with open(fresh, "wb", opener=open_private) as file:
+                    file.write(text)
                 fresh.rename(self._status_file)
             self._told = text

@@ -72,6 +72,7 @@ def test_what_is_there_and_what_comes(tmp_path: Path) -> None:
     status = run.status("static")
     assert (status.counts.events, status.counts.lines, status.counts.lost) == (65, 65, 0)
     assert status.counts.bytes == run.log.stat().st_size
+    assert run.told.stat().st_mode & 0o777 == 0o600
     assert status.error == ""
 
 
