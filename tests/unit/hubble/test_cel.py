@@ -1,5 +1,6 @@
 """Expressions in CEL against the same conditions in Python, and against hostile ones."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from cilia.hubble.filters import (
     InvalidFilterError,
     Scene,
+    cel,
     compile_filters,
     compile_message_filters,
 )
-from cilia.hubble.filters.cel import STRIDE, Expressions
+from cilia.hubble.filters.cel import STRIDE, Budget, Expressions
 from cilia.hubble.filters.cel_limits import LONGEST, complaint
 from cilia.hubble.flows import FlowMaker
 from cilia.hubble.proto.flow import flow_pb2
@@ -136,7 +138,7 @@ def test_an_expression_that_makes_no_sense_is_refused(text: str, says: str) -> N
 )
 def test_what_only_looks_like_a_pattern_is_taken(text: str) -> None:
     assert complaint(text) == ""
-    Expressions([text]).match(Flow())
+    Expressions([text], Budget()).match(Flow())
 
 
 SLOW = "(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)[^a]a......................................$"
@@ -151,9 +153,38 @@ LIST = "[" + ",".join("1" * 1 for _ in range(300)) + "]"
     ],
 )
 def test_a_dear_expression_is_stopped(text: str, says: str) -> None:
-    expressions, flow = Expressions([text]), Flow(Summary="a" * 300)
+    expressions, flow = Expressions([text], Budget()), Flow(Summary="a" * 300)
     with pytest.raises(InvalidFilterError, match=says):
         any(not expressions.match(flow) for _ in range(64))
+
+
+def test_all_expressions_of_a_request_have_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each evaluation takes half a millisecond by this clock; a stride may take 5 ms."""
+    ticks = itertools.count(step=500_000)
+    monkeypatch.setattr(cel.time, "thread_time_ns", lambda: next(ticks))
+    flow, rows = Flow(), next(SCENE.store.pieces(0, 1))
+
+    def tests(count: int) -> list[flow_pb2.FlowFilter]:
+        return [with_cel("false") for _ in range(count)]
+
+    monkeypatch.setattr(cel, "BUDGET_NS", 5_000_000)
+    fine = compile_filters(tests(5), tests(5), SCENE)
+    assert not fine(rows).any()
+    assert not fine(rows).any(), "the next rows have a budget of their own"
+    assert not compile_message_filters(tests(10), [])(flow)
+    with pytest.raises(InvalidFilterError, match="too dear"):
+        compile_filters(tests(6), tests(5), SCENE)(rows)
+    with pytest.raises(InvalidFilterError, match="too dear"):
+        compile_message_filters(tests(11), [])(flow)
+
+
+def test_more_rows_than_a_stride_may_cost_more() -> None:
+    budget = Budget()
+    budget.begin(2 * STRIDE)
+    budget.spend(2 * cel.BUDGET_NS)
+    budget.begin(1)
+    with pytest.raises(InvalidFilterError, match="too dear"):
+        budget.spend(2 * cel.BUDGET_NS)
 
 
 def test_where_flows_are_not_at_hand_it_is_refused() -> None:
@@ -165,6 +196,6 @@ def test_where_flows_are_not_at_hand_it_is_refused() -> None:
 @given(st.text(alphabet="_flow.verdict()[]{}'\"\\ rb=&|!?:,+-<>019a`\n/", max_size=30))
 def test_hostile_text_is_an_expression_or_refused(text: str) -> None:
     try:
-        Expressions([text]).match(Flow())
+        Expressions([text], Budget()).match(Flow())
     except InvalidFilterError:
         return

@@ -20,7 +20,13 @@ from cilia.hubble.filters.terms import InvalidFilterError
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
-from cilia.hubble.server.limits import LONGEST_TEXT, MOST_VALUES, InvalidRequestError, check_limits
+from cilia.hubble.server.limits import (
+    LONGEST_TEXT,
+    MOST_EXPRESSIONS,
+    MOST_VALUES,
+    InvalidRequestError,
+    check_limits,
+)
 from cilia.hubble.store import FlowStore
 from unit.hubble.made_servers import DEADLINE_S, add_flows, observer, store_of
 
@@ -229,3 +235,17 @@ def test_limits_count_values_and_not_bytes() -> None:
     assert check_limits(observer_pb2.GetFlowsRequest(whitelist=[fine])) == 3
     with pytest.raises(InvalidRequestError, match="field_mask"):
         check_limits(observer_pb2.GetFlowsRequest(field_mask={"paths": ["time"] * 300}))
+
+
+def test_expressions_are_values_and_few() -> None:
+    def request(*counts: int) -> observer_pb2.GetFlowsRequest:
+        made = observer_pb2.GetFlowsRequest()
+        for count in counts:
+            made.whitelist.add().experimental.cel_expression.extend(["true"] * count)
+        return made
+
+    assert check_limits(request(MOST_EXPRESSIONS)) == MOST_EXPRESSIONS
+    with pytest.raises(InvalidRequestError, match="expressions"):
+        check_limits(request(MOST_EXPRESSIONS, 1))
+    with pytest.raises(InvalidRequestError, match="values"):
+        check_limits(request(60_000))

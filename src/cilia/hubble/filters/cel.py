@@ -8,6 +8,7 @@ Source:
 """
 
 import importlib
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -23,12 +24,39 @@ from cilia.hubble.store import Rows
 
 FIELD = "experimental.cel_expression"
 VARIABLE = "_flow"
-STRIDE = 64
+STRIDE = 16
 """Rows that are looked at in one go: each must be made a flow first."""
-WINDOW = 64
-BUDGET_NS = 100_000_000
-"""CPU time that so many flows may cost, some hundred times what usual expressions do."""
+BUDGET_NS = 10_000_000
+"""CPU time that so many flows may cost all expressions of a request: for so long everybody
+else waits. A usual expression takes 15 to 80 microseconds."""
 PLACE = re.compile(r"<input>:(-?\d+):(-?\d+): (.*)")
+
+
+class Budget:
+    """What all expressions of one request may cost together, some flows at a time."""
+
+    def __init__(self) -> None:
+        self._seen = self._spent_ns = 0
+        self._most_ns = BUDGET_NS
+
+    def begin(self, flows: int = STRIDE) -> None:
+        """So many flows begin; those before are forgotten."""
+        self._seen = self._spent_ns = 0
+        self._most_ns = BUDGET_NS * max(1, math.ceil(flows / STRIDE))
+
+    def spend(self, took_ns: int) -> None:
+        """Counts what one expression has cost on one flow.
+
+        Raises:
+            InvalidFilterError: It is more than an observer can spare.
+        """
+        self._seen += 1
+        self._spent_ns += took_ns
+        if self._spent_ns > self._most_ns:
+            milliseconds = self._spent_ns / self._seen / 1e6
+            raise InvalidFilterError(
+                f"{FIELD}: too dear, {milliseconds:.2f} ms a flow; compare fields instead"
+            )
 
 
 class Expressions:
@@ -36,15 +64,16 @@ class Expressions:
 
     Args:
         texts: Each of type bool; a name as `Verdict.DROPPED` is an enum's.
+        budget: What they may cost, with all others of the request.
 
     Raises:
         InvalidFilterError: One of them cannot be understood; says where.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], budget: Budget) -> None:
         self._texts = texts
         self._compiled = [_compile(text) for text in texts]
-        self._seen = self._spent_ns = 0
+        self._budget = budget
 
     def match(self, flow: flow_pb2.Flow) -> bool:
         """Whether one is true of a flow; one that fails on it (no such index) is not.
@@ -52,38 +81,29 @@ class Expressions:
         Raises:
             InvalidFilterError: They cost more than an observer can spare.
         """
-        before = time.thread_time_ns()
         values = {VARIABLE: flow}
-        found = any(
+        return any(
             self._is_true(one, text, values)
             for one, text in zip(self._compiled, self._texts, strict=True)
         )
-        self._spent_ns += time.thread_time_ns() - before
-        self._seen += 1
-        if self._spent_ns > BUDGET_NS:
-            milliseconds = self._spent_ns / self._seen / 1e6
-            raise InvalidFilterError(
-                f"{FIELD}: too dear, {milliseconds:.1f} ms a flow; compare fields instead"
-            )
-        if self._seen == WINDOW:
-            self._seen = self._spent_ns = 0
-        return found
 
-    @staticmethod
-    def _is_true(expression: Any, text: str, values: dict[str, Any]) -> bool:
+    def _is_true(self, expression: Any, text: str, values: dict[str, Any]) -> bool:
+        before = time.thread_time_ns()
         try:
-            return expression.eval(data=values).value() is True
+            found = expression.eval(data=values).value() is True
         except RuntimeError as error:
             raise InvalidFilterError(f"{FIELD} {text[:80]!r}: {_reason(str(error))}") from error
+        self._budget.spend(time.thread_time_ns() - before)
+        return found
 
 
-def cel_test(test: Test, texts: Sequence[str], scene: Scene) -> Test:
+def cel_test(test: Test, texts: Sequence[str], scene: Scene, budget: Budget) -> Test:
     """A test for rows that pass another test and match one of some expressions.
 
     Raises:
         InvalidFilterError: An expression cannot be understood.
     """
-    expressions, make = Expressions(texts), scene.flow
+    expressions, make = Expressions(texts, budget), scene.flow
     if make is None:
         raise InvalidFilterError(f"{FIELD}: flows are not at hand here; use fields")
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cilia.hubble.filters import packet, party
-from cilia.hubble.filters.cel import STRIDE, cel_test
+from cilia.hubble.filters.cel import STRIDE, Budget, cel_test
 from cilia.hubble.filters.fqdn import fqdn
 from cilia.hubble.filters.layer7 import HTTP_FIELDS, check_layer7
 from cilia.hubble.filters.patterns import node_matches
@@ -82,11 +82,13 @@ def compile_filters(
         InvalidFilterError: A filter cannot be understood.
     """
     wanted, unwanted = list(allow), list(deny)
-    allowed = [_compile(one, scene) for one in wanted]
-    denied = any_of([_compile(one, scene) for one in unwanted])
+    budget = Budget()
+    allowed = [_compile(one, scene, budget) for one in wanted]
+    denied = any_of([_compile(one, scene, budget) for one in unwanted])
     permitted = any_of(allowed) if allowed else constant(True)
 
     def test(rows: Rows) -> Mask:
+        budget.begin(len(rows))
         return np.logical_and(permitted(rows), ~denied(rows))
 
     is_dear = any(one.experimental.cel_expression for one in (*wanted, *unwanted))
@@ -100,9 +102,9 @@ def _stride(filters: Sequence[flow_pb2.FlowFilter]) -> int:
     return max(SHORTEST, PIECE * CHEAP // max(CHEAP, values))
 
 
-def _compile(wanted: flow_pb2.FlowFilter, scene: Scene) -> Test:
+def _compile(wanted: flow_pb2.FlowFilter, scene: Scene, budget: Budget) -> Test:
     check_layer7(wanted)
     fields = [(field.name, value) for field, value in wanted.ListFields()]
     test = all_of([COMPILERS[n](v, scene) for n, v in fields if n != "experimental"])
     expressions = wanted.experimental.cel_expression
-    return cel_test(test, expressions, scene) if expressions else test
+    return cel_test(test, expressions, scene, budget) if expressions else test

@@ -4,11 +4,12 @@ Answers what `compile_filters` answers on columns; a test holds the two against 
 """
 
 import ipaddress
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cilia.hubble.filters import requests
-from cilia.hubble.filters.cel import Expressions
+from cilia.hubble.filters.cel import STRIDE, Budget, Expressions
 from cilia.hubble.filters.labels import parse_selector
 from cilia.hubble.filters.layer7 import check_layer7
 from cilia.hubble.filters.packet import PROTOCOLS, checked_port
@@ -29,13 +30,20 @@ def compile_message_filters(allow: Iterable[FlowFilter], deny: Iterable[FlowFilt
         InvalidFilterError: A filter cannot be understood. What comes back raises it too,
             when an expression is too dear.
     """
-    allowed = [_compile(one) for one in allow]
-    denied = any_match([_compile(one) for one in deny])
+    budget, seen = Budget(), itertools.count()
+    allowed = [_compile(one, budget) for one in allow]
+    denied = any_match([_compile(one, budget) for one in deny])
     permitted = any_match(allowed) if allowed else _always
-    return lambda flow: permitted(flow) and not denied(flow)
+
+    def match(flow: Flow) -> bool:
+        if next(seen) % STRIDE == 0:
+            budget.begin()
+        return permitted(flow) and not denied(flow)
+
+    return match
 
 
-def _compile(wanted: FlowFilter) -> Match:
+def _compile(wanted: FlowFilter, budget: Budget) -> Match:
     check_layer7(wanted)
     tests = [
         MAKERS[field.name](values)
@@ -43,7 +51,7 @@ def _compile(wanted: FlowFilter) -> Match:
         if field.name != "experimental"
     ]
     if wanted.experimental.cel_expression:  # the dearest comes last
-        tests.append(Expressions(wanted.experimental.cel_expression).match)
+        tests.append(Expressions(wanted.experimental.cel_expression, budget).match)
     return lambda flow: all(test(flow) for test in tests)
 
 
