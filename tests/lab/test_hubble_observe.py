@@ -33,8 +33,8 @@ def test_the_walk_is_observed(lab: RunningLab) -> None:
         wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
         assert land(lab, "tiefighter").stdout.strip() == "Ship landed"
         assert land(lab, "xwing", patience_s=2).returncode == TIMED_OUT
-        drops_are_seen(lab)
-        verdicts_name_their_rule(lab)
+        drops_are_seen(lab, begun)
+        verdicts_name_their_rule(lab, begun)
         every_verdict_is_seen(lab, begun)
         outputs_agree(lab, begun)
     finally:
@@ -48,23 +48,23 @@ def observe(lab: RunningLab, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def drops_are_seen(lab: RunningLab) -> None:
-    words = ("--from-pod", "xwing", "--type", "drop", "--drop-reason-desc", "POLICY_DENIED")
+def drops_are_seen(lab: RunningLab, begun: str) -> None:
+    ship = ("--from-pod", "xwing", "--since", begun)
+    words = (*ship, "--type", "drop", "--drop-reason-desc", "POLICY_DENIED")
     wait_for("the x-wing's drop is there", lambda: bool(observe(lab, *words)))
     plain, told = observe(lab, *words)[-1], observe(lab, *words, "--why")[-1]
     assert DROPPED.fullmatch(plain), plain
     assert DROPPED.match(told), told
     assert CLOSED.search(told), told
-    verdict = observe(
-        lab, "--from-pod", "xwing", "--type", "policy-verdict", "--verdict", "DROPPED"
-    )
+    verdict = observe(lab, *ship, "--type", "policy-verdict", "--verdict", "DROPPED")
     assert verdict[-1].endswith(NO_RULE), verdict
 
 
-def verdicts_name_their_rule(lab: RunningLab) -> None:
+def verdicts_name_their_rule(lab: RunningLab, begun: str) -> None:
     words = ("--from-pod", "tiefighter", "--to-port", "80", "--type", "policy-verdict", "--why")
+    words += ("--since", begun)
     wait_for("the verdict is there", lambda: bool(observe(lab, *words, "--first", "1")))
-    lines = observe(lab, *words, "--all")
+    lines = observe(lab, *words)
     assert any(ALLOWED.fullmatch(line) for line in lines), lines
     lines = observe(lab, "--pod", "tiefighter", "--pod", "deathstar", "--all")
     assert any(REPLY.search(line) for line in lines), lines
