@@ -162,14 +162,23 @@ class FlowStore:
         self._news.set()
 
     async def wait(self, position: int, serial: int) -> None:
-        """Returns when there is a flow at `position` to see, or a loss with that serial."""
+        """Returns when there is a flow at `position` to see, or a loss before it to tell.
+
+        Args:
+            position: The sequence number of the first flow that was not seen.
+            serial: That of the first loss that was not told.
+        """
         self.followers += 1
         try:
-            while self.shown <= position and self.loss_serial <= serial:
+            while self.shown <= position and not self._has_loss(position, serial):
                 self._news.clear()
                 await self._news.wait()
         finally:
             self.followers -= 1
+
+    def _has_loss(self, position: int, serial: int) -> bool:
+        first = next((loss for loss in self.losses if loss.serial >= serial), None)
+        return first is not None and first.position <= position
 
     def _note_provenances(self, records: NDArray[np.void]) -> None:
         unseen = set(np.unique(records["provenance"]).tolist()) - self._provenances

@@ -17,7 +17,7 @@ from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.server.getflows import FlowStream
 from cilia.hubble.server.limits import InvalidRequestError
-from cilia.hubble.store import FlowStore, Rows
+from cilia.hubble.store import LOSSES, FlowStore, Rows
 from unit.hubble.made_records import RECORD, KnownNames, records
 
 SECOND = 1_000_000_000
@@ -195,6 +195,54 @@ def test_losses_of_the_rings_come_in_their_place_whatever_the_filters() -> None:
     assert asyncio.run(asyncio.wait_for(run(), DEADLINE_S)) == [(3, 11)]
 
 
+def test_a_loss_that_flows_without_names_come_before_keeps_nobody_busy() -> None:
+    async def run() -> list[int]:
+        store = filled(2)
+        store.add(records(1), 0)
+        store.report_lost(7 * SECOND, 3, 11)
+        waiting = asyncio.create_task(store.wait(2, 0))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+        responses = stream(store, follow=True).responses()
+        reading = asyncio.create_task(anext(responses))
+        while not store.followers:
+            await asyncio.sleep(0)
+        store.show(store.total)
+        found = [await reading, await anext(responses)]
+        await responses.aclose()
+        return [one.lost_events.num_events_lost for one in found]
+
+    assert asyncio.run(asyncio.wait_for(run(), DEADLINE_S)) == [0, 11]
+
+
+def test_losses_that_nobody_remembers_are_told_as_one() -> None:
+    async def run() -> tuple[list[int], list[int]]:
+        store = filled(2)
+        store.report_lost(SECOND, 0, 5)
+        responses = stream(store, follow=True, number=2).responses()
+        await anext(responses)
+        for _ in range(2 * LOSSES):
+            store.report_lost(2 * SECOND, 1, 2)
+        add(store, 1)
+        told: list[int] = []
+        flows: list[int] = []
+        while sum(told) < 4 * LOSSES + 5:
+            one = await anext(responses)
+            if one.HasField("lost_events"):
+                told.append(one.lost_events.num_events_lost)
+            else:
+                flows.append(one.flow.l4.TCP.source_port)
+        await responses.aclose()
+        return told, flows
+
+    told, flows = asyncio.run(asyncio.wait_for(run(), DEADLINE_S))
+    assert sum(told) == 4 * LOSSES + 5
+    assert flows[0] == 1
+
+
 def test_a_field_mask_leaves_only_its_fields() -> None:
     mask = FieldMask(paths=["time", "IP.source", "source.pod_name", "Type"])
 
@@ -208,7 +256,20 @@ def test_a_field_mask_leaves_only_its_fields() -> None:
         source=flow_pb2.Endpoint(pod_name="xwing"),
         Type=flow_pb2.L3_L4,
     )
-    assert (response.node_name, response.time) == ("", seconds(0))
+    assert (response.node_name, response.time) == ("default/n", seconds(0))
+
+
+def test_a_field_mask_without_time_leaves_the_answer_its_time_and_node() -> None:
+    mask = FieldMask(paths=["IP.source"])
+
+    async def run() -> list[observer_pb2.GetFlowsResponse]:
+        return [one async for one in stream(filled(3), field_mask=mask).responses()]
+
+    answers = asyncio.run(run())
+    assert [(one.node_name, one.time.seconds) for one in answers] == [
+        ("default/n", second) for second in range(3)
+    ]
+    assert not any(one.flow.HasField("time") or one.flow.node_name for one in answers)
 
 
 @pytest.mark.parametrize(

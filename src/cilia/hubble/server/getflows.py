@@ -53,6 +53,7 @@ class FlowStream:
         self._overrun = 0
         self._told_at = -LOST_INTERVAL_S
         self._serial = 0
+        self._lost_before = 0
 
     async def responses(self) -> AsyncIterator[Response]:
         """The flows, oldest first, with the losses among them."""
@@ -60,6 +61,7 @@ class FlowStream:
         end = LATEST if request.follow else store.shown
         position = await self._start()
         self._serial = self._first_serial(position)
+        self._lost_before = store.lost - sum(loss.count for loss in self._untold())
         left = request.number if request.number and not request.follow else LATEST
         while left and not self._is_over and position < end:
             async for flow in self._passing(position, min(end, store.shown)):
@@ -143,14 +145,7 @@ class FlowStream:
 
     def _due_losses(self, position: int) -> list[Response]:
         """What was lost up to here, and of this stream itself at most once a second."""
-        due = [
-            loss
-            for loss in self._store.losses
-            if loss.serial >= self._serial and loss.position <= position
-        ]
-        if due:
-            self._serial = due[-1].serial + 1
-        found = [self._lost(_ring_loss(loss), loss.time) for loss in due]
+        found = self._ring_losses(position)
         now = time.monotonic()
         if self._overrun and (now - self._told_at >= LOST_INTERVAL_S or not self._request.follow):
             event = flow_pb2.LostEvent(
@@ -160,17 +155,41 @@ class FlowStream:
             self._overrun, self._told_at = 0, now
         return found
 
+    def _untold(self) -> list[Loss]:
+        return [loss for loss in self._store.losses if loss.serial >= self._serial]
+
+    def _ring_losses(self, position: int) -> list[Response]:
+        """Losses of the rings up to here; those that were forgotten meanwhile are one."""
+        kept = self._untold()
+        if not kept:
+            return []
+        found = []
+        forgotten = self._store.lost - self._lost_before - sum(loss.count for loss in kept)
+        if forgotten:
+            event = flow_pb2.LostEvent(
+                source=flow_pb2.PERF_EVENT_RING_BUFFER, num_events_lost=forgotten
+            )
+            found.append(self._lost(event, kept[0].time))
+            self._lost_before += forgotten
+            self._serial = kept[0].serial
+        for loss in kept:
+            if loss.position > position:
+                break
+            found.append(self._lost(_ring_loss(loss), loss.time))
+            self._lost_before += loss.count
+            self._serial = loss.serial + 1
+        return found
+
     def _lost(self, event: flow_pb2.LostEvent, time_ns: int) -> Response:
         return Response(lost_events=event, node_name=self._scene.node, time=timestamp(time_ns))
 
     def _response(self, flow: flow_pb2.Flow) -> Response:
+        """The answer; its own time and node are there whatever the mask says: they order it."""
+        whole = flow
         if self._mask is not None:
-            whole, flow = flow, flow_pb2.Flow()
+            flow = flow_pb2.Flow()
             self._mask.MergeMessage(whole, flow)
-        response = Response(flow=flow, node_name=flow.node_name)
-        if flow.HasField("time"):
-            response.time.CopyFrom(flow.time)
-        return response
+        return Response(flow=flow, node_name=whole.node_name, time=whole.time)
 
 
 def checked_mask(mask: FieldMask) -> FieldMask | None:
