@@ -16,8 +16,8 @@ from cilia.policy.verdicts import Grant, merged_rows, spread
 
 _NO_ROWS = np.zeros(0, dtype=ROW)
 ANY_CLASS = 0
-_MADE = 16384
-"""Templates that are kept beyond the numbers that use them."""
+_HELD = 1 << 20
+"""Grants that templates hold, one more for each, beyond the numbers that use them."""
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -36,6 +36,7 @@ class TemplateTable:
     def __init__(self, provenance: Provenance) -> None:
         self._provenance = provenance
         self._made: dict[tuple[int, ...], tuple[tuple[Grant, ...], Rows]] = {}
+        self._held = 0
 
     def of(self, grants: tuple[Grant, ...]) -> Rows:
         """The rows of a class to which exactly these grants apply; not to be written to."""
@@ -43,8 +44,10 @@ class TemplateTable:
         key = tuple(map(id, grants))
         found = self._made.get(key)
         if found is None:
-            if len(self._made) >= _MADE:
-                self._made.clear()
+            size = len(grants) + 1
+            if self._held + size > _HELD:
+                self.clear()
+            self._held += size
             # Held beside its rows, a grant's id stays its own.
             found = self._made[key] = grants, merged_rows(grants, self._provenance)
         return found[1]
@@ -52,6 +55,7 @@ class TemplateTable:
     def clear(self) -> None:
         """Forgets all: provenances that rows here carry may be gone."""
         self._made.clear()
+        self._held = 0
 
 
 class PolicyNumber:
@@ -84,7 +88,7 @@ class PolicyNumber:
         for number in {
             number
             for selector in {grant.needs[0] for grant in changed if grant.needs}
-            for number in classes.classes_of[selector]
+            for number in classes.classes_of.get(selector, ())
         }:
             self._templates.pop(number, None)
             self.add_class(number, classes.selectors_of[number])
