@@ -45,6 +45,7 @@ class EndedMap:
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._rows = maps["ended"]
+        self._is_full = False
 
     def keep(self, keys: Rows, values: Rows) -> int:
         """Keeps rows of conntrack that are about to be removed; how many found room.
@@ -56,13 +57,18 @@ class EndedMap:
         if not len(keys):
             return 0
         try:
-            return self._rows.put(ended_keys(keys, values["first_seen"], self._rows.key), values)
+            kept = self._rows.put(ended_keys(keys, values["first_seen"], self._rows.key), values)
         except MapFullError as error:
-            log.warning(
-                "ends of connections not kept: no observer takes them",
-                extra={"kept": error.written, "of": len(keys)},
-            )
+            # Once: where no observer runs the map stays full, and every sweep finds it so.
+            if not self._is_full:
+                log.warning(
+                    "ends of connections not kept: no observer takes them; start `cilia observer`",
+                    extra={"kept": error.written, "of": len(keys)},
+                )
+            self._is_full = True
             return error.written
+        self._is_full = False
+        return kept
 
     def read(self) -> tuple[Rows, Rows, Rows]:
         """What is kept: the map's keys, and keys and values as conntrack had them."""
