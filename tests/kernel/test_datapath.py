@@ -337,6 +337,20 @@ def test_sweeping_connections_and_masquerade(site: NodeSite, config: DatapathCon
     assert tracked.clear() == 4
     assert len(EndedMap(maps).read()[0]) == 10
 
+    def begins_anew(found: np.ndarray, held: np.ndarray) -> None:
+        """As programs do: one connection takes an expired one's place, another one is removed."""
+        fresh = held[:1].copy()
+        fresh["first_seen"], fresh["expires_s"] = 7, 1000
+        tracked.rows.put(found[:1], fresh)
+        tracked.rows.drop(found[1:2])
+
+    tracked.rows.put(keys[:5], values[:5])
+    assert EndedMap(maps).drop(EndedMap(maps).read()[0]) == 10
+    assert tracked.sweep(now_s=200, seen=begins_anew) == 3
+    assert tracked.columns()[1]["first_seen"].tolist() == [7]
+    assert len(EndedMap(maps).read()[0]) == 3
+    assert tracked.clear() == 1
+
     keys, values = np.zeros(4, nat.rows.key), np.zeros(4, nat.rows.value)
     keys["source_port"] = range(4)
     keys["direction"] = [0, 1, 0, 1]

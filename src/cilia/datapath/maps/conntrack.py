@@ -21,6 +21,8 @@ from cilia.kernel.maps import Map
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
+_LOOKED = 1024
+"""So many rows a sweep looks at again before it removes them."""
 
 Rows = NDArray[np.void]
 Seen = Callable[[Rows, Rows], None]
@@ -128,7 +130,8 @@ class ConntrackMap:
     def sweep(self, now_s: int | None = None, *, seen: Seen | None = None) -> int:
         """Removes what has expired; how many.
 
-        Programs never use an expired entry, so when this runs matters to nobody.
+        Programs never use an expired entry, but put a new connection in its place: each is
+        looked at again just before it is removed, and what began meanwhile stays.
 
         Args:
             now_s: CLOCK_MONOTONIC; None: as it is now.
@@ -138,7 +141,11 @@ class ConntrackMap:
         if seen is not None:
             seen(keys, values)
         moment = int(time.monotonic()) if now_s is None else now_s
-        return self._remove(keys, values, expired(values, moment))
+        dead = np.flatnonzero(expired(values, moment))
+        return sum(
+            self._remove_same(keys[some], values[some])
+            for some in np.split(dead, range(_LOOKED, len(dead), _LOOKED))
+        )
 
     def delete_addresses(self, addresses: Iterable[bytes]) -> int:
         """Removes every connection of these addresses (16 bytes each); how many.
@@ -162,6 +169,11 @@ class ConntrackMap:
         now = time.monotonic_ns()
         keys, values = self.rows.entries()
         return [decode(key, value, now) for key, value in zip(keys, values, strict=True)]
+
+    def _remove_same(self, keys: Rows, values: Rows) -> int:
+        """Removes connections that still are what they were; how many."""
+        found, now = self.rows.lookup_many(keys)
+        return self._remove(keys, values, found & (now["first_seen"] == values["first_seen"]))
 
     def _remove(self, keys: Rows, values: Rows, chosen: NDArray[np.bool_]) -> int:
         gone = keys[chosen]
