@@ -323,7 +323,8 @@ class PolicyEngine:
         changed = self.claims.follow(self.subjects.specs, self.subjects.users.keys(), self.revision)
         touched, self.subjects.touched = self.subjects.touched, set()
         former = {s: n for s, n in self._chosen.items() if changed or s[0] in touched}
-        self._chosen = {s: n for s, n in self._chosen.items() if s not in former}
+        here = self.subjects.selected
+        self._chosen = {s: n for s, n in self._chosen.items() if s not in former and s[0] in here}
         return former
 
     def _assignments(
