@@ -28,6 +28,8 @@ Observe = Callable[[str, str, int, float], None]
 _DIGITS = 18
 _STREAMS: web.AppKey[set["asyncio.Task[Any]"]] = web.AppKey("streams")
 """The handlers that would not end by themselves."""
+_LOOK_S = 1.0
+"""How often a stream that has nothing to say looks whether its reader is there."""
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -37,7 +39,7 @@ def json_response(value: Any, status: int = 200) -> web.Response:
 
 
 async def stream_response(request: Request, values: AsyncIterator[Any]) -> Response:
-    """Answers with one line of JSON a value, until there are no more or the server stops.
+    """Answers with a line of JSON a value, until no more, the reader goes or the server stops.
 
     A slow reader slows the iterator, and nobody else.
     """
@@ -47,6 +49,7 @@ async def stream_response(request: Request, values: AsyncIterator[Any]) -> Respo
     task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
     streams.add(task)
+    watcher = asyncio.create_task(_end_without_reader(request, task), name="reader of a stream")
     try:
         async for value in values:
             await response.write(_encoder.encode(value) + b"\n")
@@ -54,8 +57,16 @@ async def stream_response(request: Request, values: AsyncIterator[Any]) -> Respo
         # The reader has gone, or the server stops: either way this answer ends here.
         return response
     finally:
+        watcher.cancel()
         streams.discard(task)
     return response
+
+
+async def _end_without_reader(request: Request, stream: "asyncio.Task[Any]") -> None:
+    """Ends a stream whose reader has gone: without a line to write, it would not find out."""
+    while request.transport is not None:
+        await asyncio.sleep(_LOOK_S)
+    stream.cancel()
 
 
 def error_response(status: int, message: str) -> web.Response:

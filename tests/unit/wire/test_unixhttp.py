@@ -1,6 +1,7 @@
 """The unix socket server: errors become JSON with the right status."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -8,7 +9,15 @@ import msgspec
 import pytest
 
 from cilia.model.errors import CiliaError, Conflict, InvalidValue, NotFound
-from cilia.wire.unixhttp import Request, Response, UnixServer, json_response, read_body
+from cilia.wire import unixhttp
+from cilia.wire.unixhttp import (
+    Request,
+    Response,
+    UnixServer,
+    json_response,
+    read_body,
+    stream_response,
+)
 
 
 class Order(msgspec.Struct):
@@ -79,3 +88,36 @@ def test_a_body_is_checked_and_the_field_named(tmp_path: Path) -> None:
     code, text = served(tmp_path, "POST", "/order", '{"name": 7}')
     assert code == 400
     assert "$.name" in text
+
+
+def test_a_stream_ends_when_its_reader_goes_though_nothing_is_to_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unixhttp, "_LOOK_S", 0.01)
+
+    async def scene() -> None:
+        ended = asyncio.Event()
+
+        async def values() -> AsyncIterator[int]:
+            try:
+                yield 1
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async def stream(request: Request) -> Response:
+            return await stream_response(request, values())
+
+        path, ready = tmp_path / "x.sock", asyncio.Event()
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            task = group.create_task(UnixServer(path, [("GET", "/values", stream)]).run(ready))
+            await ready.wait()
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(b"GET /values HTTP/1.1\r\nHost: agent\r\n\r\n")
+            await reader.readuntil(b"1\n")
+            assert not ended.is_set()
+            writer.close()
+            await ended.wait()
+            task.cancel()
+
+    asyncio.run(scene())
