@@ -121,10 +121,10 @@ def failing_exports(status: Path) -> str:
     """Returns what the observer last said of exports that do not work; empty when all do."""
     try:
         told = json.loads(status.read_bytes())
-    except (OSError, ValueError):
-        return ""
-    logs = (f"{one['name']}: {one['error']}" for one in told["logs"] if one["error"])
-    return "; ".join(error for error in (told["error"], *logs) if error)
+        logs = [f"{one['name']}: {one['error']}" for one in told["logs"] if one["error"]]
+        return "; ".join(error for error in (told["error"], *logs) if error)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # none yet, or an observer of another version wrote it
 
 
 def cni_status(parts: Parts) -> Json:

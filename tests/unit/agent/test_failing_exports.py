@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from cilia.agent.health import failing_exports, hubble_status
 from cilia.hubble.export.service import ExportStatus, LogStatus
@@ -22,8 +23,18 @@ def test_errors_are_named_by_log(tmp_path: Path) -> None:
     assert failing_exports(path) == "bad: write /x: No space left on device"
     path.write_bytes(msgspec.json.encode(ExportStatus((), "a.yaml: Expected `array`", 1)))
     assert failing_exports(path) == "a.yaml: Expected `array`"
-    path.write_bytes(b"{")
-    assert failing_exports(path) == failing_exports(tmp_path / "nothing") == ""
+    assert failing_exports(tmp_path / "nothing") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{}", "7", "[]", '{"logs": 7, "error": ""}', '{"logs": [{}], "error": ""}',
+     '{"logs": [], "error": 7}'],
+)  # fmt: skip
+def test_a_status_of_another_shape_tells_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(text)
+    assert failing_exports(path) == ""
 
 
 def test_a_failing_export_is_a_warning(tmp_path: Path) -> None:
