@@ -120,10 +120,11 @@ class AgentEvents:
         return endpoint_events(change, self._knows.failure)
 
     def _policy(self, change: Change[PolicyStatus]) -> Iterable[Json]:
-        key = change.new.key if change.new is not None else change.key
+        return policy_events(change, self._rules)
+
+    def _rules(self, key: Key) -> int:
         row = self._tables.policies.get(key)
-        document = msgspec.json.decode(row.text) if row is not None else {}
-        return policy_events(change, rule_count(document))
+        return rule_count(msgspec.json.decode(row.text)) if row is not None else 0
 
 
 def endpoint_events(change: Change[EndpointRow], failure: Callable[[int], str]) -> Iterable[Json]:
@@ -157,8 +158,13 @@ def _endpoint_json(row: EndpointRow) -> Json:
     }
 
 
-def policy_events(change: Change[PolicyStatus], rules: int) -> Iterable[Json]:
-    """A policy that took effect or went; one that is refused changes nothing."""
+def policy_events(change: Change[PolicyStatus], rules: Callable[[Key], int]) -> Iterable[Json]:
+    """A policy that took effect or went; one that is refused changes nothing.
+
+    Args:
+        change: Of its status.
+        rules: How many rules a policy holds; asked only when it took effect.
+    """
     _, old, new = change
     if new is None:
         if old is not None:
@@ -170,7 +176,7 @@ def policy_events(change: Change[PolicyStatus], rules: int) -> Iterable[Json]:
             "policy_update": {
                 "labels": policy_labels(new.key),
                 "revision": str(new.revision),
-                "rule_count": str(rules),
+                "rule_count": str(rules(new.key)),
             },
         }
 

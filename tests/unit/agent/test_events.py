@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from cilia.agent.events import AgentEvents, Knows, frontend_events, policy_labels, rule_count
+from cilia.agent.events import (
+    AgentEvents,
+    Knows,
+    frontend_events,
+    policy_events,
+    policy_labels,
+    rule_count,
+)
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.server.agent_events import AgentHistory
 from cilia.model.prefixes import prefix_key
@@ -85,6 +92,26 @@ def test_an_endpoints_life() -> None:
         assert told["endpoint_update"]["pod_name"] == "web"
 
     follow_tables(story)
+
+
+def test_rules_are_counted_only_where_a_policy_took_effect() -> None:
+    asked: list[Any] = []
+
+    def rules(key: Any) -> int:
+        asked.append(key)
+        return 3
+
+    status = PolicyStatus(KEY, 2, revision=5)
+    changes = [
+        Change(KEY, status, msgspec.structs.replace(status, endpoints=(7,))),
+        Change(KEY, status, msgspec.structs.replace(status, error="no such field")),
+        Change(KEY, status, None),
+    ]
+    assert [len(list(policy_events(change, rules))) for change in changes] == [0, 0, 1]
+    assert asked == []
+    (told,) = policy_events(Change(KEY, None, status), rules)
+    assert told["policy_update"]["rule_count"] == "3"
+    assert asked == [KEY]
 
 
 def test_a_policy_that_is_refused_is_no_event() -> None:
