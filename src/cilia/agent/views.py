@@ -291,9 +291,13 @@ def node_json(node: Node, cluster: str, own: str) -> Json:
 
 
 def revisions_json(parts: Parts) -> dict[str, int]:
-    """Returns the revision of each table that names come from: equal ones, equal rows."""
+    """Returns the revision of each table that names come from: equal ones, equal rows.
+
+    They begin anew with each `agent`, which no other has had.
+    """
     tables = parts.tables
     return {
+        "agent": parts.events.started_us,
         "endpoints": tables.endpoints.revision + tables.pods.revision,
         "ipcache": tables.ipcache.revision + tables.remote_endpoints.revision,
         "frontends": tables.frontends.revision,

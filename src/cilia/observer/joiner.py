@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cilia.hubble.parties import SIDES
 from cilia.hubble.ports import Names
 from cilia.hubble.store import FlowStore
 from cilia.runtime.services import pause
@@ -103,15 +104,18 @@ class Joiner:
 
     def _nameless(self, records: NDArray[np.void]) -> NDArray[np.void] | None:
         """Those of `records`, and of the strangers before, that lack a name still."""
-        before = [] if self._strangers is None else [self._strangers]
-        asked = np.concatenate([*before, records])[-STRANGERS:]
-        names = self._names
-        known = [
-            all(
-                (number := int(row[f"{side}_endpoint"])) == 0 or names.endpoint(number)
-                for side in ("source", "destination")
-            )
-            for row in asked
-        ]
+        if self._strangers is not None and records is not self._strangers:
+            records = np.concatenate([self._strangers, records])
+        asked = records[-STRANGERS:]
+        known = [self._is_known(row) for row in asked]
         left: NDArray[np.void] = asked[~np.array(known, bool)]
         return left if len(left) else None
+
+    def _is_known(self, row: np.void) -> bool:
+        """Whether there is nothing about a record that the agent may still tell."""
+        names, provenance = self._names, int(row["provenance"])
+        return (not provenance or bool(names.policies(provenance))) and all(
+            (not (number := int(row[f"{side}_endpoint"])) or names.endpoint(number) is not None)
+            and (not (identity := int(row[f"{side}_identity"])) or bool(names.labels(identity)))
+            for side in SIDES
+        )

@@ -6,6 +6,7 @@ that does not answer keeps the rings waiting.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from cilia.hubble.events import event_of, wall_clock_offset_ns
 from cilia.hubble.monitor import Monitor
-from cilia.observer.joiner import LearningNames
+from cilia.observer.joiner import LIMIT_S, LearningNames
 
 LIMIT = 16_384
 """Events that wait at most: 2 MiB."""
@@ -62,7 +63,9 @@ class MonitorFeed:
                 await self._publish(self._batches.popleft())
 
     async def _publish(self, records: NDArray[np.void]) -> None:
-        await self._names.learn(records)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIMIT_S):
+                await self._names.learn(records)
         offset = wall_clock_offset_ns()
         for at in range(0, len(records), SLICE):
             part = records[at : at + SLICE]

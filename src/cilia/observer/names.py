@@ -28,6 +28,8 @@ RETRY_S = 1.0
 REFRESH_S = 5.0
 """How long what may come to mean something else is believed: numbers of endpoints are given
 anew, and lines of rules move."""
+ASKED = 4_096
+"""Questions that are remembered; beyond, only those that must not be asked again yet."""
 CLUSTER = (256, 65535)
 """Identities that pods have."""
 SIDES = ("source", "destination")
@@ -45,10 +47,10 @@ async def fetch(path: Path, target: str) -> Json | None:
                 status, body = decode_answer(await reader.read())
             finally:
                 writer.close()
+            return json.loads(body) if status == 200 else None
     except (OSError, TimeoutError, ValueError) as error:
         log.debug("agent not reached", extra={"target": target, "error": str(error)})
         return None
-    return json.loads(body) if status == 200 else None
 
 
 class AgentNames:
@@ -106,7 +108,12 @@ class AgentNames:
         being asked for.
         """
         async with self._asking:
-            await self._learn(records)
+            asked = self._asked.copy()
+            try:
+                await self._learn(records)
+            except asyncio.CancelledError:  # what was not answered may be asked again at once
+                self._asked = asked
+                raise
 
     async def _learn(self, records: NDArray[np.void]) -> None:
         now = time.monotonic()
@@ -132,8 +139,11 @@ class AgentNames:
         address and the labels of its predecessor, or a service with another's address.
         """
         told = await fetch(self._socket, "/v1/revisions")
-        if told is None or told == self._revisions:
+        if told is None:
             return False
+        if told.get("agent") != self._revisions.get("agent"):  # it counts from the beginning again
+            self._revisions = {"agent": told.get("agent")}
+        changed = False
         learners = {
             "endpoints": self._learn_endpoints,
             "ipcache": self._learn_pods,
@@ -141,10 +151,11 @@ class AgentNames:
             "nodes": self._learn_node,
         }
         for table, learn in learners.items():
-            if told.get(table) != self._revisions.get(table):
-                await learn()
-        self._revisions = told
-        return True
+            is_new = table in told and told[table] != self._revisions.get(table)
+            if is_new and await learn():
+                self._revisions[table] = told[table]
+                changed = True
+        return changed
 
     def _due(
         self, kind: str, keys: Iterable[Key], now: float, after_s: float | None = None
@@ -153,6 +164,8 @@ class AgentNames:
         wait_s = self._retry_s if after_s is None else after_s
         due = {key for key in keys if now - self._asked.get((kind, key), -wait_s) >= wait_s}
         self._asked.update({(kind, key): now for key in due})
+        if len(self._asked) > ASKED:
+            self._asked = {one: at for one, at in self._asked.items() if now - at < REFRESH_S}
         return due
 
     def _strange_endpoints(self, records: NDArray[np.void]) -> set[int]:
@@ -186,43 +199,51 @@ class AgentNames:
         }  # fmt: skip
         return found - self._services.keys()
 
-    async def _learn_node(self) -> None:
-        answer = await fetch(self._socket, "/v1/cluster/nodes") or {}
+    async def _learn_node(self) -> bool:
+        answer = await fetch(self._socket, "/v1/cluster/nodes")
+        if answer is None:
+            return False
         for node in answer.get("nodes-added") or ():
             if node["name"] == answer.get("self"):
                 labels = node.get("labels") or {}
                 self.node_labels = tuple(sorted(f"{key}={labels[key]}" for key in labels))
                 families = (node.get("primary-address") or {}).values()
                 self.is_dual_stack = sum(bool(one.get("alloc-range")) for one in families) == 2
+        return True
 
-    async def _learn_services(self) -> None:
+    async def _learn_services(self) -> bool:
         answer = await fetch(self._socket, "/v1/service")
         if answer is None:
-            return
+            return False
         found = {}
         for entry in answer:
             front, flags = entry["spec"]["frontend-address"], entry["spec"]["flags"]
             key = (front["ip"], front["port"], PROTOCOLS.get(front["protocol"].upper(), 0))
             found[key] = f"{flags.get('namespace', '')}/{flags.get('name', '')}"
         self._services = found
+        return True
 
     def _note_workload(self, pod: str, text: str) -> None:
         kind, _, name = text.partition("/")
         if pod and name:
             self._workloads[pod] = ((name, kind),)
 
-    async def _learn_endpoints(self) -> None:
-        for entry in await fetch(self._socket, "/v1/endpoint") or []:
+    async def _learn_endpoints(self) -> bool:
+        answer = await fetch(self._socket, "/v1/endpoint")
+        if answer is None:
+            return False
+        for entry in answer:
             who = entry["status"].get("external-identifiers") or {}
             families = entry["status"].get("networking", {}).get("addressing") or []
             addresses = tuple(address for family in families for address in family.values())
             self._endpoints[entry["id"]] = EndpointName(who.get("pod-name", ""), addresses)
             self._note_workload(who.get("pod-name", ""), entry["status"].get("workload", ""))
+        return True
 
-    async def _learn_pods(self) -> None:
+    async def _learn_pods(self) -> bool:
         answer = await fetch(self._socket, "/v1/ip")
         if answer is None:
-            return
+            return False
         found = {}
         for entry in answer:
             meta = entry.get("metadata") or {}
@@ -231,6 +252,7 @@ class AgentNames:
                 found[entry["cidr"].partition("/")[0]] = (pod, entry["identity"])
                 self._note_workload(pod, meta.get("workload", ""))
         self._pods = found
+        return True
 
     async def _learn_identities(self) -> None:
         for entry in await fetch(self._socket, "/v1/identity") or []:

@@ -1,10 +1,13 @@
 """Newcomers are named before readers see them, and nobody waits for a dead agent."""
 
 import asyncio
+from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from cilia.hubble.ports import PolicyRef
 from cilia.hubble.store import FlowStore
 from cilia.observer.joiner import Joiner
 from unit.hubble.made_records import RECORD, KnownNames, records
@@ -22,7 +25,7 @@ class Agent(KnownNames):
         self.refreshed = False
         self._later, self.pods = self.pods, {}
 
-    node_labels = ("zone=a",)
+    node_labels: tuple[str, ...] = ("zone=a",)
 
     async def refresh(self) -> bool:
         self.refreshed = True
@@ -73,3 +76,44 @@ def test_a_newcomer_is_shown_with_its_name_and_asked_for_once() -> None:
 def test_an_agent_that_does_not_answer_costs_names_only() -> None:
     _, store = joined(answers=False)
     assert {party.pod for party in store.parties.rows} == {""}
+
+
+class Forgetful(KnownNames):
+    """Does not know what is in `unknown` yet."""
+
+    node_labels: tuple[str, ...] = ()
+
+    def __init__(self, unknown: str) -> None:
+        super().__init__()
+        self.unknown = unknown
+
+    async def refresh(self) -> bool:
+        return False
+
+    async def learn(self, records: NDArray[np.void]) -> None:
+        """Learns nothing."""
+
+    def labels(self, identity: int) -> Sequence[str]:
+        return () if self.unknown == "labels" else super().labels(identity)
+
+    def policies(self, provenance: int) -> Sequence[PolicyRef]:
+        return () if self.unknown == "policies" else super().policies(provenance)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "left"), [("labels", 3), ("policies", 3), ("endpoint", 3), ("", 0)]
+)
+def test_what_was_not_answered_is_asked_for_again(unknown: str, left: int) -> None:
+    names = Forgetful(unknown)
+    if unknown == "endpoint":
+        names.pods = {}
+    joiner = Joiner(FlowStore(RECORD, 8), names)
+
+    async def ask() -> None:
+        await joiner._ask(records(3, provenance=5))
+        for _ in range(3):
+            if joiner._strangers is not None:
+                await joiner._ask(joiner._strangers)
+
+    asyncio.run(ask())
+    assert (0 if joiner._strangers is None else len(joiner._strangers)) == left

@@ -4,9 +4,11 @@ import asyncio
 import json
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from cilia.hubble.monitor import Filters, Monitor, Subscriber
+from cilia.observer import monitor_feed
 from cilia.observer.monitor_feed import MonitorFeed
 from unit.hubble.made_records import RECORD, KnownNames
 
@@ -83,3 +85,18 @@ def test_what_finds_no_room_is_counted_and_told() -> None:
             feeding.cancel()
 
     asyncio.run(scene())
+
+
+def test_an_agent_that_does_not_answer_costs_names_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_feed, "LIMIT_S", 0.01)
+
+    async def scene() -> list[dict[str, object]]:
+        feed, _, subscriber = watched(SlowNames(), 100)
+        async with asyncio.TaskGroup() as group:
+            feeding = group.create_task(feed.run(asyncio.Event()))
+            feed.offer(drops(3))
+            found = await lines(subscriber, 3)
+            feeding.cancel()
+        return found
+
+    assert [one["length"] for one in asyncio.run(scene())] == [0, 1, 2]

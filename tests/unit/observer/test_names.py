@@ -135,3 +135,77 @@ def test_services_and_labels_of_the_node_are_learned(answers: dict[str, Any]) ->
     asyncio.run(names.refresh())
     assert names.node_labels == ("arch=x", "zone=a")
     assert names.is_dual_stack
+
+
+def far_pod(name: str) -> dict[str, Any]:
+    metadata = {"namespace": "default", "name": name}
+    return {"cidr": "10.0.2.9/32", "identity": 301, "metadata": metadata}
+
+
+def test_what_could_not_be_learned_is_asked_for_again(answers: dict[str, Any]) -> None:
+    names = AgentNames(Path("agent.sock"), retry_s=0.0)
+    answers["/v1/revisions"] = {"agent": 1, "ipcache": 4}
+    assert not asyncio.run(names.refresh()), "the agent died between the two answers"
+
+    answers["/v1/ip"] = [far_pod("web")]
+    assert asyncio.run(names.refresh())
+    assert names.pod_at("10.0.2.9", 301) == "default/web"
+
+
+def test_equal_revisions_of_another_agent_say_nothing(answers: dict[str, Any]) -> None:
+    names = AgentNames(Path("agent.sock"), retry_s=0.0)
+    for agent in (1, 2):
+        answers["/v1/revisions"] = {"agent": agent, "ipcache": 4}
+        answers["/v1/ip"] = [far_pod(f"web-{agent}")]
+        assert asyncio.run(names.refresh())
+        assert names.pod_at("10.0.2.9", 301) == f"default/web-{agent}"
+
+
+def test_questions_are_not_remembered_for_ever(
+    answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_module, "ASKED", 10)
+    monkeypatch.setattr(names_module, "REFRESH_S", 0.0)
+    names = AgentNames(Path("agent.sock"), retry_s=0.0)
+    for identity in range(1, 100):
+        asyncio.run(names.learn(record(source_identity=identity)))
+    assert len(names._asked) <= 12
+
+
+def test_a_question_that_was_broken_off_may_be_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    async def fetch(path: Path, target: str) -> Any:
+        asked.append(target)
+        if len(asked) == 1:
+            await asyncio.Event().wait()
+        return [{"id": 301, "labels": ["k8s:a=b"]}]
+
+    async def run() -> AgentNames:
+        names = AgentNames(Path("agent.sock"), retry_s=3600.0)
+        first = asyncio.create_task(names.learn(record(source_identity=301)))
+        while not asked:
+            await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await names.learn(record(source_identity=301))
+        return names
+
+    monkeypatch.setattr(names_module, "fetch", fetch)
+    assert asyncio.run(run()).labels(301) == ("k8s:a=b",)
+
+
+def test_an_answer_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.0 200 OK\r\n\r\n[{"id": 3')
+        writer.close()
+
+    async def run() -> Any:
+        path = tmp_path / "agent.sock"
+        async with await asyncio.start_unix_server(answer, path):
+            return await names_module.fetch(path, "/v1/identity")
+
+    assert asyncio.run(run()) is None
