@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import gzip
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -35,7 +36,10 @@ HEAD_BYTES = 16 << 10
 PATIENCE_S = 10.0
 """How long a client may take to send its request, and to read the answer."""
 CLIENTS = 32
-"""Connections at once; beyond it, who has said nothing for longest is let go."""
+"""Connections at once; beyond it, who has said nothing for longest is let go, or else who
+is being answered for longest."""
+REST_S = 1.0
+"""For so long what was collected is shown again: collecting holds up whoever shares the loop."""
 RETRY_S = 5.0
 """Between two attempts at an address that is taken."""
 _GZIP_LEVEL = 3
@@ -83,7 +87,10 @@ class MetricsServer:
         self._registry = registry
         self._on_answer = on_answer
         self._turn = asyncio.Lock()
-        self._clients: set[asyncio.Task[None]] = set()
+        self._collected: list[Metric] = []
+        self._collected_at = -math.inf
+        self._clients: dict[asyncio.Task[None], None] = {}
+        """In the order of their coming, but those that have asked go to the end."""
         self._silent: dict[asyncio.Task[None], None] = {}
         """Those that have not asked yet, in the order of their coming."""
 
@@ -122,10 +129,9 @@ class MetricsServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "a server calls back in a task"
-        if len(self._clients) >= CLIENTS and not self._let_one_go():
-            writer.transport.abort()
-            return
-        self._clients.add(task)
+        if len(self._clients) >= CLIENTS:
+            self._let_one_go()
+        self._clients[task] = None
         self._silent[task] = None
         try:
             # The peer may go, stall or talk nonsense at any point: it is let go, no more. So
@@ -136,6 +142,7 @@ class MetricsServer:
                 async with asyncio.timeout(PATIENCE_S):
                     head = await _read_head(reader)
                 self._silent.pop(task, None)
+                self._clients[task] = self._clients.pop(task)
                 began = time.monotonic()
                 found = await self._answer(head)
                 self._on_answer(found.status, time.monotonic() - began)
@@ -145,17 +152,16 @@ class MetricsServer:
                     writer.close()
                     await writer.wait_closed()
         finally:
-            self._clients.discard(task)
+            self._clients.pop(task, None)
             self._silent.pop(task, None)
             writer.transport.abort()
 
-    def _let_one_go(self) -> bool:
-        """Ends the connection that has said nothing for longest; False when there is none."""
-        task = next(iter(self._silent), None)
-        if task is None:
-            return False
-        del self._silent[task]
-        return task.cancel()
+    def _let_one_go(self) -> None:
+        """Ends the connection that has said nothing, or is being answered, for longest."""
+        task = next(iter(self._silent or self._clients))
+        self._silent.pop(task, None)
+        del self._clients[task]
+        task.cancel()
 
     async def _answer(self, head: bytes) -> Answer:
         if len(head) > HEAD_BYTES:
@@ -171,12 +177,19 @@ class MetricsServer:
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET is served\n", allow)
         try:
             async with self._turn:
-                found = list(self._registry.collect())
+                found = self._collect()
                 return await asyncio.to_thread(render, found, headers)
         except Exception:
             # The boundary of the service: a collector with a bug must not end the program.
             log.exception("metrics not collected")
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"not collected; see the log\n")
+
+    def _collect(self) -> list[Metric]:
+        """What the collectors say, or said a moment ago."""
+        if time.monotonic() - self._collected_at >= REST_S:
+            self._collected = list(self._registry.collect())
+            self._collected_at = time.monotonic()
+        return self._collected
 
 
 class _Collected:

@@ -12,6 +12,7 @@ from cilia.hubble.totals import Totals
 from cilia.observer.metrics import AgentPods, Scrapes, metrics_services
 from cilia.observer.program import texts
 from cilia.observer.settings import ObserverSettings
+from cilia.runtime import exposition
 from cilia.runtime.exposition import MetricsServer
 from cilia.runtime.settings import SettingsError
 from unit.hubble.made_records import RECORD, KnownNames, records
@@ -42,7 +43,10 @@ def test_what_ends_the_observer_is_told_once() -> None:
     assert set(texts(group)) == {"it is so", "or so"}
 
 
-def test_a_scrape_shows_flows_losses_and_the_scrapes_before() -> None:
+def test_a_scrape_shows_flows_losses_and_the_scrapes_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exposition, "REST_S", 0.0)
     store = FlowStore(RECORD, 8)
     store.add(records(3), 0)
     store.parties.join(KnownNames())

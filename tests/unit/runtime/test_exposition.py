@@ -194,22 +194,58 @@ def test_a_scraper_is_served_though_others_hold_every_place(
     assert not caplog.records
 
 
-def test_beyond_its_places_it_turns_away_who_comes_while_all_are_being_answered(
+def test_beyond_its_places_who_is_answered_for_longest_is_let_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exposition, "CLIENTS", 1)
+    monkeypatch.setattr(exposition, "CLIENTS", 2)
 
     async def work() -> None:
         server = MetricsServer("127.0.0.1:0", registry())
-        async with serving(server) as port:
-            async with server._turn, connection(port, get()):
-                while server._silent or not server._clients:
-                    await asyncio.sleep(0)
-                assert (await ask(port, get()))[0] == 0
-            while (await ask(port, get()))[0] != 200:
+
+        async def asked(count: int) -> None:
+            while server._silent or len(server._clients) != count:
                 await asyncio.sleep(0)
 
+        async with (
+            serving(server) as port,
+            server._turn,  # nobody is answered meanwhile
+            connection(port, get()) as first,
+        ):
+            await asked(1)
+            async with connection(port, get()) as second:
+                await asked(2)
+                async with connection(port, get()) as third:
+                    assert await read_all(first) == b"", "first has gone"
+                    await asked(2)
+                    server._turn.release()
+                    for one in (second, third):
+                        assert (await read_all(one)).startswith(b"HTTP/1.1 200")
+                    await server._turn.acquire()
+
     in_time(work)
+
+
+class Counting:
+    """A collector that says how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self.calls += 1
+        return [GaugeMetricFamily("calls", "Calls.", value=self.calls)]
+
+
+@pytest.mark.parametrize(("rest_s", "calls"), [(3600.0, 1), (0.0, 3)])
+def test_collectors_rest_between_requests(
+    monkeypatch: pytest.MonkeyPatch, rest_s: float, calls: int
+) -> None:
+    monkeypatch.setattr(exposition, "REST_S", rest_s)
+    shown = Counting()
+    answers = exchange(get(), get(Accept=OPEN), get(), shown=shown)
+    assert [one[0] for one in answers] == [200, 200, 200]
+    assert shown.calls == calls
+    assert f"calls {calls}.0".encode() in answers[-1][2]
 
 
 def test_it_stops_at_once_with_a_client_that_hangs() -> None:
