@@ -15,7 +15,7 @@ from cilia.hubble.proto.relay import relay_pb2
 from cilia.hubble.relay.connection import NodeConnection, State
 from cilia.hubble.relay.flows import MergedFlows, MergeSettings, Metadata, is_own_cancellation
 from cilia.hubble.relay.pool import NodePool
-from cilia.hubble.server.listener import HEALTHY, new_server
+from cilia.hubble.server.listener import BRIEF, HEALTHY, Options, new_server
 from cilia.hubble.server.version import VersionHeader
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -51,7 +51,7 @@ class RelayApi:
 
     async def server(self) -> grpc.aio.Server:
         """A server with all services; it has no port yet."""
-        server = await self.health_server()
+        server = self._server_with_health()
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, self._handlers()),)
         )
@@ -60,8 +60,12 @@ class RelayApi:
         return server
 
     async def health_server(self) -> grpc.aio.Server:
-        """A server that tells its health, and nothing else."""
-        server = new_server(VersionHeader("hubble-relay-version", self._version))
+        """A server for probes: it tells its health, and nothing else."""
+        return self._server_with_health(BRIEF)
+
+    def _server_with_health(self, options: Options = ()) -> grpc.aio.Server:
+        version = VersionHeader("hubble-relay-version", self._version)
+        server = new_server(version, options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         return server
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import grpc
@@ -26,6 +26,8 @@ from cilia.hubble.tls import CertificateError, ServerCertificates, TlsFiles
 
 log = logging.getLogger(__name__)
 
+Options = Sequence[tuple[str, int]]
+
 HEALTHY = ("", "hubble.server.Observer")
 """The names under which clients ask for health."""
 GRACE_S = 0.5
@@ -42,6 +44,14 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 1 << 20),
     ("grpc.server_handshake_timeout_ms", 10_000),
 )
+
+
+BRIEF = (
+    ("grpc.max_connection_age_ms", 30_000),
+    ("grpc.max_connection_age_grace_ms", 1_000),
+    ("grpc.max_concurrent_streams", 4),
+)
+"""For probes: Health.Watch has no end of its own, so a connection has, and few calls at once."""
 
 
 class HubbleApi:
@@ -81,10 +91,17 @@ class HubbleApi:
         return server
 
 
-def new_server(*interceptors: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
-    """A server that bounds what one client can take: calls, sizes and dead connections."""
+def new_server(*interceptors: grpc.aio.ServerInterceptor, options: Options = ()) -> grpc.aio.Server:
+    """A server that bounds what one client can take: calls, sizes and dead connections.
+
+    Args:
+        interceptors: See each call first.
+        options: Of the channel, stronger than `OPTIONS`.
+    """
     return grpc.aio.server(
-        interceptors=interceptors, options=OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE
+        interceptors=interceptors,
+        options=tuple((dict(OPTIONS) | dict(options)).items()),
+        maximum_concurrent_rpcs=CALLS_AT_ONCE,
     )
 
 

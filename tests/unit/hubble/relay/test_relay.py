@@ -15,7 +15,8 @@ from cilia.hubble.proto.relay import relay_pb2
 from cilia.hubble.relay import service
 from cilia.hubble.relay.connection import Timing
 from cilia.hubble.relay.flows import MergeSettings
-from unit.hubble.made_servers import DEADLINE_S, add_flows
+from cilia.hubble.server.listener import HubbleSocket
+from unit.hubble.made_servers import DEADLINE_S, add_flows, running
 from unit.hubble.relay.made_relay import MERGING, PATIENT, Node, Relay, relay, sorted_out
 
 UP, DOWN = relay_pb2.NODE_CONNECTED, relay_pb2.NODE_UNAVAILABLE
@@ -270,6 +271,63 @@ def test_status_nodes_and_namespaces_are_of_all(tmp_path: Path, three: list[Node
         assert nodes[0].version == "cilia v0.1.0"
         found = await made.stub.GetNamespaces(observer_pb2.GetNamespacesRequest())
         assert list(found.namespaces) == []  # the flows are of 1970
+
+    with_relay(tmp_path, three, talk)
+
+
+async def read_on(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+def test_watches_of_health_leave_room_for_probes(
+    tmp_path: Path, three: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server for probes ends connections, and takes few calls on each."""
+    options = dict(service.BRIEF)
+    assert (
+        options["grpc.max_connection_age_ms"] + options["grpc.max_connection_age_grace_ms"] < 60_000
+    )
+    quick = options | {"grpc.max_connection_age_ms": 50, "grpc.max_connection_age_grace_ms": 50}
+    monkeypatch.setattr(service, "BRIEF", tuple(quick.items()))
+    path = tmp_path / "health.sock"
+    address, asked = f"unix://{path}", health_pb2.HealthCheckRequest()
+
+    async def talk(made: Relay) -> None:
+        async with (
+            running(HubbleSocket(path, made.api.health_server)),
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            watch = health_pb2_grpc.HealthStub(channel).Watch(asked)
+            assert await watch.read()
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await read_on(watch)
+            assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert await health_pb2_grpc.HealthStub(channel).Check(asked, wait_for_ready=True)
+
+    with_relay(tmp_path, three, talk)
+
+
+def test_a_connection_for_probes_takes_few_calls(tmp_path: Path, three: list[Node]) -> None:
+    path, asked = tmp_path / "health.sock", health_pb2.HealthCheckRequest()
+    own = (("grpc.use_local_subchannel_pool", 1),)
+    most = dict(service.BRIEF)["grpc.max_concurrent_streams"]
+
+    async def talk(made: Relay) -> None:
+        async with (
+            running(HubbleSocket(path, made.api.health_server)),
+            grpc.aio.insecure_channel(f"unix://{path}", own) as greedy,
+            grpc.aio.insecure_channel(f"unix://{path}", own) as probe,
+        ):
+            watches = [health_pb2_grpc.HealthStub(greedy).Watch(asked) for _ in range(most)]
+            for one in watches:
+                assert await one.read()
+            with pytest.raises(grpc.aio.AioRpcError) as waited:
+                await health_pb2_grpc.HealthStub(greedy).Check(asked, timeout=0.1)
+            assert waited.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            assert await health_pb2_grpc.HealthStub(probe).Check(asked)
+            for one in watches:
+                one.cancel()
 
     with_relay(tmp_path, three, talk)
 
