@@ -21,6 +21,7 @@ from cilia.runtime.services import pause
 
 METHOD = "/observer.Observer/GetFlows"
 LONGEST_MESSAGE = 500
+IMPOSTOR = "speaks for another node; what it said so is left out"
 CATCH_UP_S = 10.0
 """How long one that follows may need for what was before."""
 REJOIN_S = 2.0
@@ -79,6 +80,7 @@ class MergedFlows:
         self._down: set[str] = set()
         self._lost: dict[str, float] = {}
         self._seen: dict[str, int] = {}
+        self._impostors: set[str] = set()
         self._reading = 0
         self._news = asyncio.Event()
         self._held: dict[str, asyncio.Event] = {}
@@ -235,11 +237,21 @@ class MergedFlows:
             self._news.set()
 
     def _take(self, name: str, message: bytes) -> None:
-        time_ = Response.FromString(message).time
+        answer = Response.FromString(message)
+        if not speaks_for_itself(name, answer):
+            self._reject(name)
+            return
+        time_ = answer.time
         when = int(time_.seconds * NS + time_.nanos)
         self._seen[name] = max(when, self._seen.get(name, 0))
         if self._merger.add(name, when, message, time.monotonic()):
             self._news.set()
+
+    def _reject(self, name: str) -> None:
+        """Names a node that says what it has no business to say, once a client."""
+        if name not in self._impostors:
+            self._impostors.add(name)
+            self._trouble(name, IMPOSTOR)
 
     def _fail(self, name: str, error: grpc.aio.AioRpcError) -> None:
         if error.code() in BROKEN:
@@ -257,6 +269,29 @@ class MergedFlows:
         message = message[:LONGEST_MESSAGE]
         if self._troubles.add(name, message, time.monotonic()):
             self._tell(relay_pb2.NODE_ERROR, [name], message)
+
+
+def speaks_for_itself(peer: str, answer: Response) -> bool:
+    """Whether a node says only what it may: of itself, and nothing of how nodes are.
+
+    Args:
+        peer: The name of the node by the peer service.
+        answer: Names may be missing, for a field mask may leave them out.
+
+    >>> speaks_for_itself("a", Response(node_name="default/a"))
+    True
+    >>> speaks_for_itself("a", Response(node_name="default/b"))
+    False
+    """
+    if answer.HasField("node_status"):
+        return False
+    told = {answer.node_name, answer.flow.node_name} - {""}
+    return all(one == peer or _full_name(one) == _full_name(peer) for one in told)
+
+
+def _full_name(name: str) -> str:
+    """With its cluster, which peers leave out where it is `default`."""
+    return name if "/" in name else f"default/{name}"
 
 
 def catch_up_s(wanted: Request) -> float:

@@ -113,7 +113,12 @@ class NodePool:
         peer = Peer(change.name, change.address, change.tls.server_name)
         self._unconfirmed.discard(peer.name)
         known = self.nodes.get(peer.name)
-        if change.type == peer_pb2.PEER_DELETED:
+        is_deleted = change.type == peer_pb2.PEER_DELETED
+        if not is_deleted and is_local(peer.address) and not is_local(self._source.address):
+            # A path here means nothing to who is elsewhere, unless it wants us to open it.
+            log.warning("peer left out", extra={"node": peer.name, "address": peer.address})
+            is_deleted = True
+        if is_deleted:
             self._drop(peer.name)
         elif known is None or known.peer != peer:
             self._drop(peer.name)
@@ -142,3 +147,12 @@ class NodePool:
             if node is None or node.state is State.UNAVAILABLE:
                 self._unconfirmed.discard(name)
                 self._drop(name)
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is a socket of this machine.
+
+    >>> is_local("unix:///run/cilia/hubble.sock"), is_local("10.0.0.1:4244")
+    (True, False)
+    """
+    return address.lower().startswith(("unix:", "unix-abstract:"))
