@@ -61,8 +61,12 @@ static __always_inline bool connection_continues(const struct conntrack_entry *e
 	reply = conntrack_is_reply_from(entry, low);
 	if (lifetime_ended(entry, pkt->tcp_flags, reply))
 		return false;
-	/* Identifier 0 is no port: a request from the other side would look like a reply. */
-	if (reply && !(pkt->flags & PACKET_STATELESS) && transport_is_icmp(pkt->tuple.protocol))
+	/* Identifier 0 is no port: a request from the other side would look like a reply, and
+	 * what is no echo would look like either.
+	 */
+	if (transport_is_icmp(pkt->tuple.protocol) &&
+	    pkt->icmp_type != (reply ? transport_echo_reply_type(pkt->tuple.protocol)
+				     : transport_echo_type(pkt->tuple.protocol)))
 		return false;
 	pkt->trace_reason = reply ? TRACE_REASON_REPLY : TRACE_REASON_ESTABLISHED;
 	if (reply)

@@ -15,6 +15,7 @@ struct fragment_key {
 };
 _Static_assert(sizeof(struct fragment_key) == 40, "kernel/agent contract");
 
+/* Of ICMP: an echo's identifier, and the type, which says whose port that is. */
 struct fragment_ports {
 	__be16 source;
 	__be16 destination;

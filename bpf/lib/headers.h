@@ -7,6 +7,33 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_HEADERS
 
+/* What the first fragment tells the others. */
+static __always_inline struct fragment_ports headers_tell(const struct packet *pkt)
+{
+	if (transport_is_icmp(pkt->tuple.protocol))
+		return (struct fragment_ports){
+			pkt->tuple.source_port | pkt->tuple.destination_port,
+			pkt->icmp_type,
+		};
+	return (struct fragment_ports){pkt->tuple.source_port, pkt->tuple.destination_port};
+}
+
+/* What a later fragment was told. */
+static __always_inline void headers_hear(struct packet *pkt, const struct fragment_ports *first)
+{
+	if (!transport_is_icmp(pkt->tuple.protocol)) {
+		pkt->tuple.source_port = first->source;
+		pkt->tuple.destination_port = first->destination;
+		return;
+	}
+	pkt->flags |= PACKET_STATELESS;
+	pkt->icmp_type = first->destination;
+	if (pkt->icmp_type == transport_echo_type(pkt->tuple.protocol))
+		pkt->tuple.source_port = first->source;
+	else
+		pkt->tuple.destination_port = first->source;
+}
+
 /* Ports of a fragmented datagram: the first fragment tells them to the others. */
 step headers_fragment(struct __sk_buff *ctx, struct packet *pkt, const struct network *network)
 {
@@ -25,8 +52,7 @@ step headers_fragment(struct __sk_buff *ctx, struct packet *pkt, const struct ne
 		verdict = transport_parse(ctx, pkt);
 		if (verdict)
 			return verdict;
-		ports = (struct fragment_ports){pkt->tuple.source_port,
-						pkt->tuple.destination_port};
+		ports = headers_tell(pkt);
 		if (bpf_map_update_elem(&fragment, &key, &ports, BPF_ANY))
 			return drop(pkt, DROP_FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND);
 		return VERDICT_NEXT;
@@ -35,13 +61,7 @@ step headers_fragment(struct __sk_buff *ctx, struct packet *pkt, const struct ne
 	if (!first)
 		return drop(pkt, DROP_FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND);
 	pkt->flags |= PACKET_LATER_FRAGMENT;
-	pkt->tuple.source_port = first->source;
-	pkt->tuple.destination_port = first->destination;
-	if (transport_is_icmp(pkt->tuple.protocol)) {
-		pkt->flags |= PACKET_STATELESS;
-		if (!first->destination)
-			pkt->icmp_type = transport_echo_type(pkt->tuple.protocol);
-	}
+	headers_hear(pkt, first);
 	return VERDICT_NEXT;
 }
 

@@ -45,6 +45,12 @@ static __always_inline __u8 transport_echo_type(__u8 protocol)
 	return protocol == IPPROTO_ICMPV6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO;
 }
 
+/* The type of an echo reply. */
+static __always_inline __u8 transport_echo_reply_type(__u8 protocol)
+{
+	return protocol == IPPROTO_ICMPV6 ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
+}
+
 /* Ports of any protocol that begins with them, or an echo's identifier: 8 bytes suffice,
  * which is all that an ICMP error has to quote. Zero `protocol`: not known to us.
  */
@@ -82,7 +88,7 @@ step transport_icmp(struct __sk_buff *ctx, struct packet *pkt)
 		return VERDICT_NEXT;
 	}
 	pkt->flags |= PACKET_STATELESS;
-	if (icmp.type == (v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY)) {
+	if (icmp.type == transport_echo_reply_type(pkt->tuple.protocol)) {
 		pkt->tuple.destination_port = icmp.id;
 		return VERDICT_NEXT;
 	}

@@ -5,6 +5,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import (
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
+    ICMPv6Unknown,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -18,17 +19,32 @@ A_CLASS = 7
 BIG = b"x" * 3000
 
 
-def fragments(pod: Datapath, version: int, layer: Packet) -> list[Packet]:
-    """A datagram of some 3000 bytes from a to b, in three pieces."""
+def fragments(
+    pod: Datapath, version: int, layer: Packet, source: str = "a", destination: str = "b"
+) -> list[Packet]:
+    """A datagram of some 3000 bytes, in three pieces."""
     if version == 4:
-        return list(fragment(pod.frame(4, "a", "b", id=4711) / layer / BIG, fragsize=1200))
-    whole = pod.frame(6, "a", "b") / IPv6ExtHdrFragment(id=4711) / layer / BIG
-    return list(fragment6(whole, 1300))
+        whole = pod.frame(4, source, destination, id=4711) / layer / BIG
+        return list(fragment(whole, fragsize=1200))
+    head = pod.frame(6, source, destination) / IPv6ExtHdrFragment(id=4711)
+    return list(fragment6(head / layer / BIG, 1300))
 
 
-def echo(version: int) -> Packet:
+def echo(version: int, number: int = 9) -> Packet:
     """An echo request."""
-    return ICMP(id=9) if version == 4 else ICMPv6EchoRequest(id=9)
+    return ICMP(id=number) if version == 4 else ICMPv6EchoRequest(id=number)
+
+
+def echo_reply(version: int, number: int = 9) -> Packet:
+    """Its answer."""
+    return ICMP(type=0, id=number) if version == 4 else ICMPv6EchoReply(id=number)
+
+
+def close(pod: Datapath, name: str) -> None:
+    """Lets the pod receive nothing but what belongs to connections."""
+    for one in (pod.a, pod.b):
+        pod.classify(one.identity, A_CLASS)
+    pod.rule(pod.enforce(name, "INGRESS_ENFORCED"), "INGRESS", "DEFAULT_DENY")
 
 
 def test_all_fragments_are_one_connection(pod: Datapath, version: int) -> None:
@@ -54,12 +70,35 @@ def test_all_fragments_of_an_echo_are_one_connection(pod: Datapath, version: int
 def test_fragments_of_a_reply_that_nobody_asked_for_begin_no_connection(
     pod: Datapath, version: int
 ) -> None:
-    reply = ICMP(type=0, id=9) if version == 4 else ICMPv6EchoReply(id=9)
-
-    for piece in fragments(pod, version, reply):
+    for piece in fragments(pod, version, echo_reply(version)):
         assert pod.run("pod_from", piece).action == "redirect"
 
     assert pod.connections() == []
+
+
+@pytest.mark.parametrize("number", [9, 0])
+def test_all_fragments_of_an_echos_reply_belong_to_it(
+    pod: Datapath, version: int, number: int
+) -> None:
+    close(pod, "a")
+    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version, number))
+
+    pieces = fragments(pod, version, echo_reply(version, number), "b", "a")
+    results = [pod.run("pod_from", piece, device="lxcb") for piece in pieces]
+
+    assert [result.action for result in results] == ["redirect"] * 3
+    assert pod.connections()[0]["packets"] == [1, 3]
+
+
+def test_fragments_of_what_is_no_echo_belong_to_none(pod: Datapath, version: int) -> None:
+    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version, 0))
+    close(pod, "b")
+    other = ICMP(type=13, id=0) if version == 4 else ICMPv6Unknown(type=200, msgbody=bytes(8))
+
+    results = [pod.run("pod_from", one) for one in fragments(pod, version, other)]
+
+    assert [result.drop_reason for result in results] == [C["DROP_POLICY_DENIED"]] * 3
+    assert pod.connections()[0]["packets"] == [1, 0]
 
 
 def test_policy_holds_for_later_fragments(pod: Datapath, version: int) -> None:

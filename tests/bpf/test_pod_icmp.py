@@ -7,6 +7,7 @@ from scapy.layers.inet6 import (
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
     ICMPv6PacketTooBig,
+    ICMPv6Unknown,
     IPv6,
 )
 from scapy.packet import Packet
@@ -76,6 +77,57 @@ def test_a_request_cannot_hide_behind_a_request_of_the_other_side(
     back = pod.frame(version, "b", "a") / echo(version, number=number)
 
     assert pod.run("pod_from", back, device="lxcb").drop_reason == C["DROP_POLICY_DENIED"]
+
+
+def others(version: int) -> dict[str, Packet]:
+    """ICMP that belongs to no echo, whatever its fifth to eighth byte say."""
+    if version == 4:
+        redirect = ICMP(type=5, code=1, gw="10.0.1.66") / bytes(28)
+        return {
+            "redirect": redirect,
+            "timestamp": ICMP(type=13, id=0),
+            "wrong-reply": ICMP(type=129),
+        }
+    wrong = {"node-information": 139, "unassigned": 200, "wrong-reply": 0}
+    return {name: ICMPv6Unknown(type=kind, msgbody=bytes(20)) for name, kind in wrong.items()}
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("back", [True, False], ids=["back", "there"])
+def test_what_is_no_echo_cannot_hide_behind_an_echo(
+    pod: Datapath, version: int, which: int, back: bool
+) -> None:
+    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version, number=0))
+    (before,) = pod.connections()
+    close_to_new(pod, "a" if back else "b")
+    source, destination = ("b", "a") if back else ("a", "b")
+
+    other = pod.frame(version, source, destination) / list(others(version).values())[which]
+    result = pod.run("pod_from", other, device=f"lxc{source}")
+
+    assert result.drop_reason == C["DROP_POLICY_DENIED"]
+    assert pod.connections()[0]["packets"] == before["packets"]
+
+
+def test_who_asks_cannot_answer(pod: Datapath, version: int) -> None:
+    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version, number=0))
+    (before,) = pod.connections()
+    close_to_new(pod, "b")
+
+    own = pod.frame(version, "a", "b") / echo(version, True, number=0)
+
+    assert pod.run("pod_from", own).drop_reason == C["DROP_POLICY_DENIED"]
+    assert pod.connections()[0]["packets"] == before["packets"]
+
+
+def test_an_echo_with_identifier_0_gets_its_reply(pod: Datapath, version: int) -> None:
+    close_to_new(pod, "a")
+    pod.run("pod_from", pod.frame(version, "a", "b") / echo(version, number=0))
+
+    back = pod.frame(version, "b", "a") / echo(version, True, number=0)
+
+    assert pod.run("pod_from", back, device="lxcb").action == "redirect"
+    assert pod.connections()[0]["packets"] == [1, 1]
 
 
 def test_a_reply_that_nobody_asked_for_begins_no_connection(pod: Datapath, version: int) -> None:
