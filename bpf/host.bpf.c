@@ -12,6 +12,24 @@
 #undef THIS_FILE
 #define THIS_FILE FILE_HOST
 
+/* Is this an address of the node or of a pod on it, which nobody else may send from?
+ *
+ * verifier: the copy, because no argument of a global function may be a map's key (kernel 6.1).
+ */
+__noinline bool host_is_local(const union address *addr)
+{
+	const struct ipcache_entry *entry;
+	union address own;
+
+	if (!addr)
+		return false;
+	own = *addr;
+	if (endpoint_by_address(&own))
+		return true;
+	entry = ipcache_find(&own);
+	return entry && entry->identity == IDENTITY_HOST;
+}
+
 /* The pod that a packet is for, as far as policy goes; it is ready. */
 step host_judge(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *pod)
 {
@@ -42,19 +60,17 @@ step host_enter_pod(struct __sk_buff *ctx, struct packet *pkt)
 }
 
 /* From the network into a pod. The node and its pods have no business out there, so whoever
- * comes in under their names lies.
+ * comes in under their names lies, and leaves no connection behind.
  */
 step host_deliver(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint *pod)
 {
 	enum verdict verdict;
 
-	if (endpoint_by_address(&pkt->tuple.source))
+	if (host_is_local(&pkt->tuple.source))
 		return drop(pkt, DROP_INVALID_SOURCE_IP);
 	verdict = host_judge(ctx, pkt, pod);
 	if (verdict)
 		return verdict;
-	if (pkt->source_identity == IDENTITY_HOST)
-		return drop(pkt, DROP_INVALID_SOURCE_IP);
 	verdict = packet_decrement_ttl(ctx, pkt);
 	if (verdict)
 		return verdict;

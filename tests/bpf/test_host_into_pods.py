@@ -164,12 +164,26 @@ def test_the_world_is_judged(host: Datapath, version: int) -> None:
     assert receive(host, packet).action == "redirect"
 
 
-def test_nobody_out_there_is_the_node(host: Datapath, version: int) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["node", "router"])
+def test_nobody_out_there_is_the_node(host: Datapath, version: int, place: str, kind: str) -> None:
     know_the_host(host)
 
-    result = receive(host, host.frame(version, "node", "a") / TCP())
+    result = receive(host, host.frame(version, place, "a") / transport(version, kind, 40000))
 
     assert result.drop_reason == C["DROP_INVALID_SOURCE_IP"]
+    assert host.connections() == [], "else the pod's answer would need no policy"
+
+
+def test_who_forges_the_node_ends_no_connection_of_it(host: Datapath, version: int) -> None:
+    know_the_host(host)
+    enter(host, host.frame(version, "node", "a") / transport(version, "tcp", 40000))
+    before = host.connections()
+
+    forged = host.frame(version, "node", "a") / TCP(sport=40000, dport=80, flags="R")
+
+    assert receive(host, forged).drop_reason == C["DROP_INVALID_SOURCE_IP"]
+    assert host.connections() == before
 
 
 def test_nobody_out_there_is_a_pod_of_ours(host: Datapath, version: int) -> None:
