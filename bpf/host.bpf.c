@@ -40,7 +40,17 @@ step host_judge(struct __sk_buff *ctx, struct packet *pkt, const struct endpoint
 	return connection_pass(ctx, pkt, NULL, pod);
 }
 
-/* What the stack sends to the pod network: into a pod, or nowhere. */
+/* Did another device than cilia_host bring what the stack forwards? Not what the node sends
+ * itself, nor what its pods sent by the stack.
+ */
+static __always_inline bool host_is_forwarded(const struct __sk_buff *ctx)
+{
+	return ctx->ingress_ifindex && ctx->ingress_ifindex != config.host_ifindex;
+}
+
+/* What the stack sends to the pod network: into a pod, or nowhere. What it forwards from other
+ * devices may say to come from anywhere, but not from here.
+ */
 step host_enter_pod(struct __sk_buff *ctx, struct packet *pkt)
 {
 	enum verdict verdict = packet_parse(ctx, pkt);
@@ -53,6 +63,8 @@ step host_enter_pod(struct __sk_buff *ctx, struct packet *pkt)
 	pod = endpoint_by_address(&pkt->tuple.destination);
 	if (!pod)
 		return drop(pkt, DROP_STALE_OR_UNROUTABLE_IP);
+	if (host_is_forwarded(ctx) && host_is_local(&pkt->tuple.source))
+		return drop(pkt, DROP_INVALID_SOURCE_IP);
 	verdict = host_judge(ctx, pkt, pod);
 	if (verdict)
 		return verdict;

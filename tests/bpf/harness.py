@@ -275,9 +275,8 @@ class Datapath:
         """Sends a frame through a program as if it passed a device's hook."""
         raw = packet if isinstance(packet, bytes) else bytes(packet)
         index = self.room[device]
-        done = run_program(
-            self.programs[program], raw, ifindex=index, ingress_ifindex=index, **context
-        )
+        devices = {"ifindex": index, "ingress_ifindex": index}
+        done = run_program(self.programs[program], raw, **devices | context)
         return Result(_ACTIONS[done.verdict], Ether(done.packet), self.events())
 
     def flood(self, program: str, packet: bytes, count: int) -> None:

@@ -114,6 +114,33 @@ def _begun_by(host: Datapath, version: int, judged: int) -> int:
     return judged | ((row["flags"] & C["CONNTRACK_LOW_BEGAN"]) ^ C["CONNTRACK_LOW_BEGAN"])
 
 
+@pytest.mark.parametrize("place", ["node", "router", "b"])
+def test_whom_the_stack_forwards_for_is_not_the_node_nor_a_pod_of_it(
+    host: Datapath, version: int, place: str
+) -> None:
+    know_the_host(host)
+    packet = host.frame(version, place, "a") / TCP(sport=40000, dport=80, flags="S")
+
+    def entered(device: str) -> Result:
+        """From another device, which the stack forwards for."""
+        came_in = host.room[device] if device else 0
+        return host.run("host_to_pod", packet, device="cilia_host", ingress_ifindex=came_in)
+
+    assert entered("eth0").drop_reason == C["DROP_INVALID_SOURCE_IP"]
+    assert host.connections() == []
+    assert entered("").action == "redirect", "what the stack itself sends"
+    assert entered("cilia_host").action == "redirect", "what a pod sent by the stack"
+
+
+def test_whom_the_stack_forwards_for_may_be_anyone_else(host: Datapath, version: int) -> None:
+    know_the_host(host)
+    packet = host.frame(version, "world", "a") / TCP(sport=40000, dport=80, flags="S")
+
+    result = host.run("host_to_pod", packet, device="cilia_host", ingress_ifindex=host.room["eth0"])
+
+    assert result.action == "redirect"
+
+
 def test_nobodys_address_gets_nothing(host: Datapath, version: int) -> None:
     result = enter(host, host.frame(version, "router", "stranger") / TCP())
 
