@@ -81,6 +81,9 @@ class MergedFlows:
         self._lost: dict[str, float] = {}
         self._seen: dict[str, int] = {}
         self._impostors: set[str] = set()
+        self._streams: dict[str, int] = {}
+        """The serial of the latest stream of each node; older ones have nothing to say."""
+        self._serial = 0
         self._reading = 0
         self._news = asyncio.Event()
         self._held: dict[str, asyncio.Event] = {}
@@ -169,7 +172,9 @@ class MergedFlows:
             self._joined.pop(name, None)
             self._down.discard(name)
         back = [
-            one for one in self._pool.connected if self._joined.get(one.peer.name) != one.generation
+            one
+            for one in self._pool.connected
+            if self._joined.get(one.peer.name) != one.generation or self._is_due(one.peer.name)
         ]
         self._tell(relay_pb2.NODE_CONNECTED, [one.peer.name for one in back])
         for node in back:
@@ -206,11 +211,13 @@ class MergedFlows:
         self._joined[name] = node.generation
         self._lost.pop(name, None)
         self._reading += 1
+        self._serial += 1
+        self._streams[name] = self._serial
         self._merger.join(name, time.monotonic())
-        group.create_task(self._read(name, node.generation, node.channel, request), name=name)
+        group.create_task(self._read(name, self._serial, node.channel, request), name=name)
 
     async def _read(
-        self, name: str, generation: int, channel: grpc.aio.Channel, request: bytes
+        self, name: str, serial: int, channel: grpc.aio.Channel, request: bytes
     ) -> None:
         """Reads one node's stream to its end."""
         ask: Any = channel.unary_stream(METHOD)  # bytes in, bytes out
@@ -218,21 +225,24 @@ class MergedFlows:
         try:
             async for message in call:
                 if not self._merger.has_room(name):
-                    self._held[name] = asyncio.Event()
-                    await self._held[name].wait()
+                    await self._held.setdefault(name, asyncio.Event()).wait()
+                if self._streams[name] != serial:
+                    return
                 self._take(name, message)
         except grpc.aio.AioRpcError as error:
-            self._fail(name, error)
+            if self._streams[name] == serial:
+                self._fail(name, error)
         except DecodeError as error:
             self._trouble(name, f"answer not understood: {error}")
         except asyncio.CancelledError:
             if is_own_cancellation():
                 raise
-            self._lose(name, "the connection was closed")
+            if self._streams[name] == serial:
+                self._lose(name, "the connection was closed")
         finally:
             call.cancel()
             self._reading -= 1
-            if self._joined.get(name, generation) == generation:
+            if self._streams[name] == serial:
                 self._merger.leave(name)
             self._news.set()
 
@@ -243,7 +253,8 @@ class MergedFlows:
             return
         time_ = answer.time
         when = int(time_.seconds * NS + time_.nanos)
-        self._seen[name] = max(when, self._seen.get(name, 0))
+        if answer.HasField("flow"):  # a loss has the time at which it was found out
+            self._seen[name] = max(when, self._seen.get(name, 0))
         if self._merger.add(name, when, message, time.monotonic()):
             self._news.set()
 
