@@ -13,6 +13,7 @@ from cilia.agent.objects import (
     ServiceItem,
     policy_row,
 )
+from cilia.agent.workloads import ANNOTATION, told_workload
 from cilia.model.workloads import Workload
 from cilia.state.endpoint_slices import EndpointSlice, SliceBackend, SlicePort
 from cilia.state.pods import Pod
@@ -54,6 +55,16 @@ def test_a_pod_belongs_to_the_owner_that_controls_it() -> None:
     ]
     found = row(PodItem, {"metadata": {**META, "ownerReferences": owners}, "spec": {}})
     assert found.workload == Workload("StatefulSet", "db")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("Deploy\x1b[2J", "db"), ("Job", "a b"), ("", "db"), ("Job", "a/b")]
+)
+def test_an_owner_whose_kind_or_name_is_no_word_is_none(kind: str, name: str) -> None:
+    owners = [{"kind": kind, "name": name, "controller": True}]
+    found = row(PodItem, {"metadata": {**META, "ownerReferences": owners}, "spec": {}})
+    assert found.workload == Workload("Pod", "web")
+    assert told_workload({ANNOTATION: f"{kind}/{name}"}) is None
 
 
 def test_a_remote_pods_workload_is_what_its_node_wrote() -> None:
