@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from cilia.cli.output import printable
+
 Json = Any
 
 WIDTH = 16
@@ -23,7 +25,7 @@ def _fields(value: Json, name: str) -> list[tuple[str, str]]:
         return [pair for key, inner in value.items() for pair in _fields(inner, f"{prefix}{key}")]
     if value in (None, "", [], {}):
         return []
-    return [(name, value if isinstance(value, str) else json.dumps(value))]
+    return [(printable(name), printable(value) if isinstance(value, str) else json.dumps(value))]
 
 
 def hex_lines(event: Json) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from cilia.cli.output import printable
+
 Json = Any
 
 TO = {"to-endpoint", "to-proxy", "to-host", "to-stack", "to-overlay", "to-network"}
@@ -159,5 +161,5 @@ def event_line(event: Json, numeric: bool = False) -> str:
     """One event as the line that `cilia monitor` prints; coloured text, click strips it."""
     render, colour = LINES[event["type"]]
     colour = VERDICT_COLOUR.get(event.get("action", ""), colour)
-    text = render(event, numeric)
+    text = printable(render(event, numeric))
     return click.style(text, fg=colour) if colour else text

@@ -19,6 +19,19 @@ GAP = 3
 MINIMUM_WIDTH = 5
 
 
+def printable(text: str) -> str:
+    """Text of others with what a terminal would obey, or hide, written as escapes.
+
+    >>> printable("ün web"), printable("a\\x1b[2J\\x9b1m")
+    ('ün web', 'a\\\\x1b[2J\\\\x9b1m')
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 def table(
     titles: Sequence[str], rows: Sequence[Sequence[Cell]], narrowest: int = MINIMUM_WIDTH
 ) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,15 @@ def test_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_nothing_reports_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done, _ = shown(tmp_path, monkeypatch, "-t", "capture", "-t", "l7", "-t", "drop")
     assert done.stderr.splitlines()[0] == "nothing reports capture, l7 events yet"
+
+
+@pytest.mark.parametrize("words", ["-v", "-vv", "-j"])
+def test_text_of_others_is_not_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    evil = "k8s:a=\x1b[2J\x9b1m"
+    side = {"ip": "10.0.0.1", "identity": 7, "labels": [evil], "pod": evil}
+    monkeypatch.setattr(sys.modules[__name__], "EVENTS", (DROP | {"source": side},))
+    done, _ = shown(tmp_path, monkeypatch, words)
+    assert "[2J" in done.stdout
+    assert done.stdout.replace("\n", "").isprintable()

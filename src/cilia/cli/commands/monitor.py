@@ -14,6 +14,7 @@ from cilia.cli.dissection import field_lines, hex_lines
 from cilia.cli.errors import ClientError
 from cilia.cli.events import event_line
 from cilia.cli.grammar import place
+from cilia.cli.output import printable
 
 Json = Any
 
@@ -38,6 +39,8 @@ def events(path: Path, filters: Json) -> Iterator[Json]:
             ) from None
         conn.sendall(json.dumps(filters).encode() + b"\n")
         for line in conn.makefile("rb"):
+            if not line.endswith(b"\n"):  # the observer was killed while it wrote
+                return
             event = json.loads(line)
             if "error" in event:
                 raise ClientError(event["error"], "see `cilia monitor --help`")
@@ -147,4 +150,6 @@ def warn_of_silence(types: Sequence[str]) -> None:
 def labels(event: Json) -> str:
     """The label sets of both sides."""
     sides = (event.get("source") or {}, event.get("destination") or {})
-    return "".join(f" [{' '.join(side['labels'])}]" for side in sides if side.get("labels"))
+    return "".join(
+        f" [{printable(' '.join(side['labels']))}]" for side in sides if side.get("labels")
+    )

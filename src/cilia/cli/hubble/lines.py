@@ -13,7 +13,7 @@ from cilia.cli.hubble import wording
 from cilia.cli.hubble.events import agent_event, debug_event
 from cilia.cli.hubble.times import time_text
 from cilia.cli.hubble.why import reason
-from cilia.cli.output import table
+from cilia.cli.output import printable, table
 from cilia.hubble.proto.flow.flow_pb2 import Flow, LostEvent, LostEventSource
 
 Message = Any
@@ -52,7 +52,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Words(msgspec.Struct, frozen=True):
-    """One event, each column in words; ports and identities stand apart for the colours."""
+    """One event, each column in words that a terminal just shows; what is coloured stands apart."""
 
     time: str
     node: str
@@ -72,17 +72,22 @@ def words_of(flow: Flow, look: Look) -> Words:
     names = look.names
     return Words(
         time=stamp(flow.time, look),
-        node=flow.node_name,
-        source=wording.host(flow, "source", names),
-        destination=wording.host(flow, "destination", names),
-        source_identity=wording.identity(flow, "source"),
-        destination_identity=wording.identity(flow, "destination"),
-        type=wording.event_type(flow),
-        verdict=wording.verdict(flow) + (by_policies(flow) if look.policies else ""),
-        summary=wording.summary(flow),
-        why=reason(flow) if look.why else "",
+        node=printable(flow.node_name),
+        source=_host(flow, "source", names),
+        destination=_host(flow, "destination", names),
+        source_identity=printable(wording.identity(flow, "source")),
+        destination_identity=printable(wording.identity(flow, "destination")),
+        type=printable(wording.event_type(flow)),
+        verdict=printable(wording.verdict(flow) + (by_policies(flow) if look.policies else "")),
+        summary=printable(wording.summary(flow)),
+        why=printable(reason(flow)) if look.why else "",
         is_reply=wording.is_reply(flow),
     )
+
+
+def _host(flow: Flow, side: wording.Side, names: wording.Names) -> tuple[str, str]:
+    who, port = wording.host(flow, side, names)
+    return printable(who), printable(port)
 
 
 def by_policies(flow: Flow) -> str:
@@ -204,14 +209,14 @@ class Printer:
         if kind == "flow":
             return compact_line(message.flow, look)
         time = stamp(message.time, look)
-        node = f" [{message.node_name}]" if look.nodes else ""
+        node = f" [{printable(message.node_name)}]" if look.nodes else ""
         if kind == "lost_events":
             return f"{time}{node} EVENTS LOST: {' '.join(lost_text(message.lost_events, look))}"
         if _has(message, "agent_event"):
             name, details = agent_event(message.agent_event, look.layout)
-            return f"{time}{node}: {name} ({details})"
+            return f"{time}{node}: {name} ({printable(details)})"
         source, name, mark, text = debug_event(message.debug_event)
-        return f"{time}{node}: {source} {name} {mark} ({text})"
+        return printable(f"{time}{node}: {source} {name} {mark} ({text})")
 
     def _dict(self, columns: list[tuple[str, str]]) -> None:
         if not self._is_first:
@@ -238,7 +243,7 @@ def _has(message: Message, field: str) -> bool:
 
 def columns_of(message: Message, kind: str | None, look: Look) -> list[tuple[str, str]]:
     """(title, text) of each column of dict and table."""
-    node = [("NODE", message.node_name)] if look.nodes else []
+    node = [("NODE", printable(message.node_name))] if look.nodes else []
     head = [("TIMESTAMP", stamp(message.time, look)), *node]
     if kind == "flow":
         words = words_of(message.flow, look)
@@ -259,9 +264,10 @@ def columns_of(message: Message, kind: str | None, look: Look) -> list[tuple[str
         return [*head, *zip(titles, cells, strict=True), *([("WHY", "")] if look.why else [])]
     if _has(message, "agent_event"):
         name, details = agent_event(message.agent_event, look.layout)
-        return [*head, ("TYPE", name), ("DETAILS", details)]
+        return [*head, ("TYPE", name), ("DETAILS", printable(details))]
     source, name, mark, text = debug_event(message.debug_event)
-    return [*head, ("FROM", source), ("TYPE", name), ("CPU/MARK", mark), ("MESSAGE", text)]
+    pairs = [("FROM", source), ("TYPE", name), ("CPU/MARK", mark), ("MESSAGE", text)]
+    return [*head, *((title, printable(cell)) for title, cell in pairs)]
 
 
 def json_line(message: Message, kind: str | None, *, bare: bool) -> str:
@@ -269,7 +275,10 @@ def json_line(message: Message, kind: str | None, *, bare: bool) -> str:
     shown = message.flow if bare and kind == "flow" else message
     # By name: only those who want JSON pay for what makes it.
     value = importlib.import_module("cilia.cli.hubble.protojson").message_dict(shown)
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    line = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
 
 
 NAMES_WIDTH = 50
@@ -278,15 +287,16 @@ NAMES_WIDTH = 50
 def node_status_line(message: Message, look: Look) -> str:
     """What a relay says of its nodes; empty for news that need no attention."""
     status = message.node_status
-    names = list(status.node_names)
-    head = f"{stamp(message.time, look)} [{message.node_name}]: "
+    names = [printable(name) for name in status.node_names]
+    head = f"{stamp(message.time, look)} [{printable(message.node_name)}]: "
     match status.state_change:
         case 1 if look.debug:
             return f"{head}Receiving flows from {len(names)} nodes: {shortened(names)}"
         case 2:
             return f"{head}{len(names)} nodes are unavailable: {shortened(names)}"
         case 4:
-            return f'{head}Error "{status.message}" on {len(names)} nodes: {shortened(names)}'
+            told = printable(status.message)
+            return f'{head}Error "{told}" on {len(names)} nodes: {shortened(names)}'
     return ""
 
 

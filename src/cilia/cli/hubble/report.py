@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from cilia.cli.hubble.wording import enum_name
-from cilia.cli.output import table
+from cilia.cli.output import printable, table
 from cilia.hubble.proto.observer.observer_pb2 import (
     GetNamespacesResponse,
     GetNodesResponse,
@@ -37,7 +37,7 @@ def status(answer: ServerStatusResponse, output: str, address: str) -> str:
             "NUM UNAVAIL. NODES" if output == "dict" else "NUM UNAVAILABLE NODES",
             _count(answer, "num_unavailable_nodes"),
         ),
-        ("VERSION", answer.version or NONE),
+        ("VERSION", printable(answer.version) or NONE),
     ]
     if output == "dict":
         return "\n".join(f"{title:>{WIDTH}}: {text}" for title, text in columns)
@@ -56,7 +56,7 @@ def _status_lines(answer: ServerStatusResponse, address: str) -> str:
         lines.append(f"Connected Nodes: {answer.num_connected_nodes.value}/{known}")
     if answer.num_unavailable_nodes.value:
         lines.append(f"Unavailable Nodes: {answer.num_unavailable_nodes.value}")
-        lines += [f"  - {name}" for name in answer.unavailable_nodes]
+        lines += [f"  - {printable(name)}" for name in answer.unavailable_nodes]
     return "\n".join(lines)
 
 
@@ -119,15 +119,15 @@ def _node(one: Node) -> list[str]:
     is_there = one.state == NODE_CONNECTED
     share = 100 * one.num_flows / one.max_flows if one.max_flows else 0.0
     return [
-        one.name,
+        printable(one.name),
         enum_name(NodeState.Name, one.state).removeprefix("NODE_").capitalize()
         if one.state
         else "Unknown",
         _span(one.uptime_ns),
         _rate(one),
         f"{one.num_flows}/{one.max_flows} ({share:6.2f}%)" if is_there else NONE,
-        one.version or NONE,
-        one.address or NONE,
+        printable(one.version) or NONE,
+        printable(one.address) or NONE,
         ("Enabled" if one.tls.enabled else "Disabled") if one.HasField("tls") else NONE,
     ]
 
@@ -137,12 +137,11 @@ def namespaces(answer: GetNamespacesResponse, output: str) -> str:
     if output == "json":
         found = _message_dict(answer)
         return _json(found.get("namespaces", []))
+    rows = [[printable(one.namespace), printable(one.cluster) or NONE] for one in answer.namespaces]
     if output == "dict":
         return "\n------------\n".join(
-            f"NAMESPACE: {one.namespace}\n  CLUSTER: {one.cluster or NONE}"
-            for one in answer.namespaces
+            f"NAMESPACE: {namespace}\n  CLUSTER: {cluster}" for namespace, cluster in rows
         )
-    rows = [[one.namespace, one.cluster or NONE] for one in answer.namespaces]
     if output == "wide":
         return _table(["NAMESPACE", "CLUSTER"], rows)
     return _table(["NAMESPACE"], [row[:1] for row in rows])
@@ -152,7 +151,7 @@ def peer(change: ChangeNotification) -> str:
     """`PEER_ADDED   192.168.1.1:4244 default/node-a (TLS.ServerName: …)`."""
     kind = enum_name(ChangeNotificationType.Name, change.type)
     tls = f" (TLS.ServerName: {change.tls.server_name})" if change.tls.server_name else ""
-    return f"{kind:<12} {change.address} {change.name}{tls}"
+    return printable(f"{kind:<12} {change.address} {change.name}{tls}")
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cilia.cli.hubble import wording
 from cilia.cli.hubble.why import policies, policy_name
-from cilia.cli.output import table
+from cilia.cli.output import printable, table
 from cilia.hubble.proto.flow.flow_pb2 import Flow
 
 NAMES = wording.Names()
@@ -100,9 +100,9 @@ class Top:
         self._counts: Counter[tuple[str, ...]] = Counter()
 
     def count(self, flows: Iterable[Flow]) -> None:
-        """Counts these."""
+        """Counts these; their keys are printable."""
         keys = [KEYS[name] for name in self._by]
-        self._counts.update(tuple(key(flow) or NONE for key in keys) for flow in flows)
+        self._counts.update(tuple(printable(key(flow)) or NONE for key in keys) for flow in flows)
 
     def rows(self, number: int) -> list[tuple[int, tuple[str, ...]]]:
         """The `number` most frequent, the most frequent first, then by name."""
