@@ -227,3 +227,14 @@ def test_hostile_text_is_understood_or_refused(text: str) -> None:
             compile_filters([flow_pb2.FlowFilter(**{field: [text]})], [], SCENE)
         except InvalidFilterError:
             continue
+
+
+def test_labels_of_the_node_are_those_it_has_when_flows_come() -> None:
+    store = FlowStore(RECORD, 8)
+    store.add(records(2), 0)
+    wanted = [flow_pb2.FlowFilter(node_labels=["zone=b"])]
+    test = compile_filters(wanted, [], Scene(store, NODE))
+    (rows,) = store.pieces(0, 2)
+    assert test(rows).tolist() == [False, False], "nothing is known of the node yet"
+    store.node_labels = ("zone=b",)
+    assert test(rows).tolist() == [True, True]

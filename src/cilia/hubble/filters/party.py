@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from cilia.hubble.filters.labels import parse_selector
-from cilia.hubble.filters.terms import InvalidFilterError, PartyTest, Scene, Test, constant
+from cilia.hubble.filters.terms import InvalidFilterError, Mask, PartyTest, Scene, Test
 from cilia.hubble.parties import Party
 from cilia.hubble.proto.flow import flow_pb2
+from cilia.hubble.store import Rows
 
 
 def pod(side: str, values: Sequence[str], scene: Scene) -> Test:
@@ -46,8 +49,14 @@ def selecting(field: str, values: Sequence[str]) -> Callable[[Party], bool]:
 
 def node_labels(values: Sequence[str], scene: Scene) -> Test:
     """Selectors on the labels of the node that saw the flow."""
-    node = Party(0, 0, "", labels=scene.node_labels or scene.store.node_labels)
-    return constant(selecting("node_labels", values)(node))
+    passes = selecting("node_labels", values)
+
+    def test(rows: Rows) -> Mask:
+        # Looked up each time: they are learned, and change, while a reader follows.
+        labels = scene.node_labels or scene.store.node_labels
+        return np.full(len(rows), passes(Party(0, 0, "", labels=labels)))
+
+    return test
 
 
 def workload(side: str, values: Sequence[flow_pb2.Workload], scene: Scene) -> Test:
