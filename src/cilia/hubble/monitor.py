@@ -201,7 +201,9 @@ class Monitor:
     def report_lost(self, cpu: int, lost: int) -> None:
         """Tells everybody that records found their ring full."""
         for subscriber in self._subscribers:
-            subscriber.offer([{"type": "lost", "source": "ring", "cpu": cpu, "lost": lost}])
+            event = {"type": "lost", "source": "ring", "cpu": cpu, "lost": lost}
+            if subscriber.offer([event]):  # it has counted one, the message
+                subscriber.miss(lost - 1)
 
     def _ask_for_packets(self) -> None:
         if self._packets:

@@ -100,3 +100,14 @@ def test_an_agent_that_does_not_answer_costs_names_only(monkeypatch: pytest.Monk
         return found
 
     assert [one["length"] for one in asyncio.run(scene())] == [0, 1, 2]
+
+
+def test_a_loss_of_a_ring_that_finds_no_room_is_counted_whole() -> None:
+    async def scene() -> list[dict[str, object]]:
+        monitor, subscriber = Monitor({}), Subscriber(Filters(), 1)
+        monitor._subscribers.add(subscriber)
+        monitor.report_lost(0, 3)
+        monitor.report_lost(1, 40)
+        return await lines(subscriber, 2)
+
+    assert [one["lost"] for one in asyncio.run(scene())] == [3, 40]
