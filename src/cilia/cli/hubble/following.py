@@ -50,7 +50,9 @@ class Follower:
         while True:
             try:
                 for message in getattr(server, self._kind)(request):
-                    self._seen_ns = max(self._seen_ns, _time_ns(message))
+                    if self._kind != "flows" or message.HasField("flow"):
+                        # A loss has the time at which it was found out.
+                        self._seen_ns = max(self._seen_ns, _time_ns(message))
                     yield message
             except LostError as error:
                 self._tell(f"{error.message}; waiting for it to come back")

@@ -68,16 +68,23 @@ def _events(file: str) -> Iterator[ExportEvent]:
         yield from _decoded(sys.stdin, "standard input")
         return
     try:
-        with Path(file).open() as lines:
+        with Path(file).open(encoding="utf-8") as lines:
             yield from _decoded(lines, file)
     except OSError as error:
         raise ClientError(f"cannot read {file}: {error.strerror}") from None
 
 
 def _decoded(lines: Iterable[str], name: str) -> Iterator[ExportEvent]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _event(line, f"{name}, line {number}")
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _event(line, f"{name}, line {number}")
+    except UnicodeDecodeError:
+        raise ClientError(
+            f"{name} is no text after line {number}",
+            "it takes what `hubble observe -o json` writes; unpack what is packed",
+        ) from None
 
 
 def _event(line: str, place: str) -> ExportEvent:
@@ -87,7 +94,7 @@ def _event(line: str, place: str) -> ExportEvent:
         if event.WhichOneof("response_types") is None:
             flow = Parse(line, Flow(), ignore_unknown_fields=True)
             event = ExportEvent(flow=flow, node_name=flow.node_name, time=flow.time)
-    except (ParseError, UnicodeDecodeError) as error:
+    except ParseError as error:
         raise ClientError(
             f"{place} is no event: {error}", "it takes what `hubble observe -o json` writes"
         ) from None

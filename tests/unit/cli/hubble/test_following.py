@@ -15,12 +15,19 @@ Json = Any
 
 def flow_at(seconds: int) -> GetFlowsResponse:
     made = GetFlowsResponse()
+    made.time.seconds = made.flow.time.seconds = seconds
+    return made
+
+
+def loss_at(seconds: int) -> GetFlowsResponse:
+    made = GetFlowsResponse()
     made.time.seconds = seconds
+    made.lost_events.num_events_lost = 1
     return made
 
 
 class Server:
-    """Sends some flows, then ends as it is told."""
+    """Sends some flows (losses, where a time is negative), then ends as it is told."""
 
     def __init__(
         self,
@@ -36,7 +43,7 @@ class Server:
     def flows(self, request: Json) -> Iterator[GetFlowsResponse]:
         self.requests.append(request)
         for seconds in self._times:
-            yield flow_at(seconds)
+            yield flow_at(seconds) if seconds > 0 else loss_at(-seconds)
         if self._end is not None:
             raise self._end
 
@@ -76,6 +83,13 @@ def test_a_server_that_comes_back_is_asked_for_what_is_new() -> None:
     assert news[1].startswith("the server is back after ")
     assert news[1].endswith("EVENTS LOST")
     assert len(pauses) == 3
+
+
+def test_a_loss_says_nothing_about_the_flows_that_were_seen() -> None:
+    second = Server([6], None)
+    stream, _, _ = follow(Server([3, -900], GONE), second)
+    assert [one.time.seconds for one in islice(stream, 3)] == [3, 900, 6]
+    assert second.requests[0]["since"] == 3 * 10**9 + 1
 
 
 def test_a_server_that_lived_on_is_not_called_new() -> None:

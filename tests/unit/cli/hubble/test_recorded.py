@@ -1,5 +1,6 @@
 """`observe --input-file`: flows from a file, selected, filtered, counted."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -146,6 +147,14 @@ def test_filters_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(ClientError, match=says):
         shown(*words)
+
+
+def test_a_packed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "flows.json.gz"
+    path.write_bytes(gzip.compress(b"{}"))
+    done = CliRunner().invoke(cilia, ["hubble", "observe", "--input-file", str(path)])
+    assert isinstance(done.exception, ClientError)
+    assert "is no text" in str(done.exception)
 
 
 def test_a_line_that_is_no_event(tmp_path: Path) -> None:
