@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cilia.cli.commands.monitor import followed
+from cilia.cli.commands.monitor import events, followed
 
 
 def serve_twice(listener: socket.socket) -> None:
@@ -18,6 +18,24 @@ def serve_twice(listener: socket.socket) -> None:
             conn.makefile("rb").readline()
             for event in ({"type": "listening"}, {"type": "drop", "number": number}):
                 conn.sendall(json.dumps(event).encode() + b"\n")
+
+
+def test_a_line_that_an_observer_did_not_finish_is_not_read(tmp_path: Path) -> None:
+    def serve(listener: socket.socket) -> None:
+        conn, _ = listener.accept()
+        with conn:
+            conn.makefile("rb").readline()
+            conn.sendall(b'{"type": "listening"}\n{"type": "dr')
+
+    path = tmp_path / "monitor.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        seen = list(events(path, {}))
+        server.join()
+    assert seen == [{"type": "listening"}]
 
 
 def test_an_observer_that_went_away_is_waited_for(
