@@ -64,7 +64,9 @@ def test_events_come_in_order_when_their_names_are_known() -> None:
     assert [one["length"] for one in asyncio.run(scene())] == [*range(150), *range(5)]
 
 
-def test_what_finds_no_room_is_counted_and_told() -> None:
+def test_what_finds_no_room_is_counted_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_feed, "LIMIT_S", 60)
+
     async def scene() -> None:
         names = SlowNames()
         feed, monitor, subscriber = watched(names, 100)

@@ -181,20 +181,20 @@ def test_a_question_that_was_broken_off_may_be_asked_again(
         asked.append(target)
         if len(asked) == 1:
             await asyncio.Event().wait()
-        return [{"id": 301, "labels": ["k8s:a=b"]}]
+        return [{"id": 2, "labels": ["reserved:world"]}]
 
     async def run() -> AgentNames:
         names = AgentNames(Path("agent.sock"), retry_s=3600.0)
-        first = asyncio.create_task(names.learn(record(source_identity=301)))
+        first = asyncio.create_task(names.learn(record(source_identity=2)))
         while not asked:
             await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        await names.learn(record(source_identity=301))
+        await names.learn(record(source_identity=2))
         return names
 
     monkeypatch.setattr(names_module, "fetch", fetch)
-    assert asyncio.run(run()).labels(301) == ("k8s:a=b",)
+    assert asyncio.run(run()).labels(2) == ("reserved:world",)
 
 
 def test_an_answer_that_was_cut_off_is_none(tmp_path: Path) -> None:
