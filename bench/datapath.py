@@ -111,5 +111,5 @@ def main() -> None:
     bars(
         "datapath",
         "Pod to pod, both policies enforced: rate against plain veth + bridge",
-        [(f"{row['what']} {row['fabric']}", row["ratio"]["median"]) for row in rows],  # type: ignore[index]
+        [(f"{row['what']} {row['fabric']}", row["ratio"]["median"]) for row in rows],  # type: ignore[index]  # rows of a report
     )

@@ -182,7 +182,7 @@ class Cilia(Fabric):
         self._rings = [Ring(ring, layout_) for _, ring in loader.rings(self.site)]
 
     @staticmethod
-    def _config(host, net, events: bool) -> DatapathConfig:  # type: ignore[no-untyped-def]
+    def _config(host, net, events: bool) -> DatapathConfig:  # type: ignore[no-untyped-def]  # called from here alone
         return DatapathConfig(
             node_v4=ip_address("172.31.0.1"),
             node_v6=None,
@@ -204,7 +204,7 @@ class Cilia(Fabric):
             f"route add default via {ROUTER} dev eth0",
         ]
 
-    def _write_rows(self, maps, devices, rows: int) -> None:  # type: ignore[no-untyped-def]
+    def _write_rows(self, maps, devices, rows: int) -> None:  # type: ignore[no-untyped-def]  # called from here alone
         policy = PolicyMap(maps)
         policy.write_classes(np.array([1001, 1002], "<u4"), np.array([11, 12], "<u4"))
         policy.write(*policy_rows(rows))

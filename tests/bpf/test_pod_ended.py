@@ -102,7 +102,7 @@ def test_the_tally_is_what_all_connections_counted(pod: Datapath, version: int) 
     assert (found["packets"], found["begun"], found["refused"]) == (13, 4, 0)
 
 
-def test_an_end_without_room_is_counted(load, version: int) -> None:  # type: ignore[no-untyped-def]
+def test_an_end_without_room_is_counted(load, version: int) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     pod = load("pod", full=("ended",))
     for flags, reply in (("S", False), ("R", True), ("S", False)):
         assert send(pod, version, flags, reply) == "redirect"

@@ -171,7 +171,7 @@ def test_a_whole_datagram_with_a_fragment_header_is_not_a_fragment(pod: Datapath
     assert pod.run("pod_from", packet).action == "redirect"
 
 
-def test_a_full_fragment_table_lets_no_fragment_pass(load, version: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_fragment_table_lets_no_fragment_pass(load, version: int) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     pod = load("pod", full=("fragment",))
 
     result = pod.run("pod_from", fragments(pod, version, UDP())[0])

@@ -111,7 +111,7 @@ async def one_call(calls: CallCounts) -> None:
         return grpc.unary_unary_rpc_method_handler(answer)
 
     details = SimpleNamespace(method="/observer.Observer/ServerStatus")
-    handler = await calls.intercept_service(find, details)  # type: ignore[arg-type]
+    handler = await calls.intercept_service(find, details)  # type: ignore[arg-type]  # a stand-in for gRPC's details
     assert await handler.unary_unary(b"x", SimpleNamespace(code=lambda: 0)) == b"x"
 
 

@@ -14,12 +14,12 @@ VALUE = np.dtype([("packets", "<u8"), ("name", ">u4"), ("pad", "<u4")])
 LPM = np.dtype([("prefixlen", "<u4"), ("address", ">u4")])
 
 
-def make(kind: MapKind, *, key: np.dtype = KEY, size: int = 100) -> Map:  # type: ignore[type-arg]
+def make(kind: MapKind, *, key: np.dtype = KEY, size: int = 100) -> Map:  # type: ignore[type-arg]  # any layout will do
     flags = NO_PREALLOC if kind in (MapKind.LPM_TRIE, MapKind.HASH) else 0
     return Map.create(kind, "test", key, VALUE, size, flags)
 
 
-def rows(count: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def rows(count: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]  # any layout will do
     keys, values = np.zeros(count, KEY), np.zeros(count, VALUE)
     keys["port"] = np.arange(count)
     keys["address"] = np.frombuffer(random.Random(count).randbytes(16 * count), "V16")

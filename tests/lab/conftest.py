@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab.kubectl import kubectl_binary
-from lab.running_lab import RunningLab, traces
+from lab.running_lab import RunningLab, traces, wait_for
+from lab.test_star_wars import POLICY, deathstars_enforced
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,16 @@ def lab(kubectl: str) -> Iterator[RunningLab]:
         gone = running.lab("down")
         assert gone.returncode == 0, gone.stdout + gone.stderr
         assert traces(running.name) == []
+
+
+@pytest.fixture
+def enforced(lab: RunningLab) -> Iterator[RunningLab]:
+    """The lab with the demo's policy in force."""
+    done = lab.kubectl("apply", "-f", str(POLICY))
+    assert done.returncode == 0, done.stderr
+    try:
+        wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
+        yield lab
+    finally:
+        deleted = lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
+    assert deleted.returncode == 0, deleted.stderr

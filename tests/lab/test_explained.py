@@ -4,28 +4,12 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from lab.running_lab import RunningLab, cilia_command, wait_for
 from lab.test_agent import agent_pid, is_well
 from lab.test_policy_status import rows
-from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
-
-
-@pytest.fixture
-def enforced(lab: RunningLab) -> Iterator[RunningLab]:
-    """The lab with the demo's policy in force."""
-    done = lab.kubectl("apply", "-f", str(POLICY))
-    assert done.returncode == 0, done.stderr
-    try:
-        wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
-        yield lab
-    finally:
-        deleted = lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
-    assert deleted.returncode == 0, deleted.stderr
+from lab.test_star_wars import TIMED_OUT, land
 
 
 def kubectl_line(lab: RunningLab, words: str) -> int:

@@ -2,33 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import pytest
 
 from cilia.hubble.proto.flow import flow_pb2
 from cilia.hubble.proto.observer import observer_pb2
 from cilia.hubble.proto.observer.observer_pb2_grpc import ObserverStub
 from lab.running_lab import RunningLab, wait_for
-from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
+from lab.test_star_wars import TIMED_OUT, land
 
 PRE = flow_pb2.SOCK_XLATE_POINT_PRE_DIRECTION_FWD
 POST = flow_pb2.SOCK_XLATE_POINT_POST_DIRECTION_FWD
-
-
-@pytest.fixture
-def enforced(lab: RunningLab) -> Iterator[RunningLab]:
-    """The lab with the demo's policy in force."""
-    done = lab.kubectl("apply", "-f", str(POLICY))
-    assert done.returncode == 0, done.stderr
-    try:
-        wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
-        yield lab
-    finally:
-        deleted = lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
-    assert deleted.returncode == 0, deleted.stderr
 
 
 def flows(lab: RunningLab, **wanted: object) -> list[flow_pb2.Flow]:

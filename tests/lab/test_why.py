@@ -1,28 +1,12 @@
 """`cilia why` on the Star Wars policy: what it says is what the ships meet."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from lab.running_lab import RunningLab, wait_for
-from lab.test_star_wars import POLICY, TIMED_OUT, deathstars_enforced, land
+from lab.test_star_wars import TIMED_OUT, land
 
 ALLIANCE = {"matchLabels": {"org": "alliance"}}
-
-
-@pytest.fixture
-def enforced(lab: RunningLab) -> Iterator[RunningLab]:
-    """The lab with the demo's policy in force."""
-    done = lab.kubectl("apply", "-f", str(POLICY))
-    assert done.returncode == 0, done.stderr
-    try:
-        wait_for("both deathstars enforce ingress", lambda: deathstars_enforced(lab))
-        yield lab
-    finally:
-        deleted = lab.kubectl("delete", "cnp", "rule1", "--ignore-not-found")
-    assert deleted.returncode == 0, deleted.stderr
 
 
 def asked(lab: RunningLab, *words: str) -> Any:

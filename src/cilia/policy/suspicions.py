@@ -119,8 +119,8 @@ def _holes(nodes: Iterable[Node]) -> Iterator[Suspicion]:
             continue
         outer = ipaddress.ip_network(value["cidr"], strict=False)
         holes = [ipaddress.ip_network(hole, strict=False) for hole in value["except"]]
-        merged = ipaddress.collapse_addresses([h for h in holes if h.version == outer.version])  # type: ignore[type-var]
-        if any(outer.subnet_of(hole) for hole in merged):  # type: ignore[arg-type]
+        merged = ipaddress.collapse_addresses([h for h in holes if h.version == outer.version])  # type: ignore[type-var]  # both of one family
+        if any(outer.subnet_of(hole) for hole in merged):  # type: ignore[arg-type]  # both of one family
             yield Suspicion(
                 f"{path}.except", f"covers all of {value['cidr']}", "narrow the exceptions"
             )

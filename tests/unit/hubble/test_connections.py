@@ -102,13 +102,13 @@ class Observer:
         if not forgets:
             world.ended.clear()
 
-    def note(self, ids, moves) -> None:  # type: ignore[no-untyped-def]
+    def note(self, ids, moves) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
         self.moved += moves.moved.sum(axis=0, dtype=np.uint64)
         self.told += [n for n, ends in zip(ids, moves.ends, strict=True) if ends]
 
 
 @given(STEPS)
-def test_every_packet_is_harvested_once_and_every_end_told_once(steps) -> None:  # type: ignore[no-untyped-def]
+def test_every_packet_is_harvested_once_and_every_end_told_once(steps) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     world, observer = World(), Observer()
     for name, *values in steps:
         if name == "begin":

@@ -15,7 +15,7 @@ BATCHES = st.lists(
 )
 
 
-def columns(batch):  # type: ignore[no-untyped-def]
+def columns(batch):  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     return (
         np.array([row[0] for row in batch], np.uint32),
         np.array([row[1] for row in batch], np.uint32),
@@ -25,7 +25,7 @@ def columns(batch):  # type: ignore[no-untyped-def]
 
 
 @given(BATCHES, st.integers(0, 12))
-def test_pairs_and_the_rest_are_what_was_added(batches, limit: int) -> None:  # type: ignore[no-untyped-def]
+def test_pairs_and_the_rest_are_what_was_added(batches, limit: int) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     totals = PairTotals(limit)
     expected: dict[tuple[int, int], Counter[int]] = {}
     for batch in batches:

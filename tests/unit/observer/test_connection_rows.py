@@ -25,7 +25,7 @@ ROW = st.tuples(
 )
 
 
-def made(rows) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+def made(rows) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     keys, values = np.zeros(len(rows), KEY), np.zeros(len(rows), ENTRY)
     for at, (low, low_port, high, high_port, protocol, flags, packets, size) in enumerate(rows):
         keys["low"][at], keys["high"][at] = map(layout.encode_address, (low, high))
@@ -38,7 +38,7 @@ def made(rows) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
 
 
 @given(st.lists(ROW, max_size=6))
-def test_connections_are_as_people_are_shown_them(rows) -> None:  # type: ignore[no-untyped-def]
+def test_connections_are_as_people_are_shown_them(rows) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     keys, values = made(rows)
     found = connections(keys, values, OFFSET_NS)
     for row, key, value in zip(found, keys, values, strict=True):
@@ -57,7 +57,7 @@ def test_connections_are_as_people_are_shown_them(rows) -> None:  # type: ignore
 
 
 @given(st.lists(ROW, max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_rows_are_picked_as_they_are(rows, chosen: list[bool]) -> None:  # type: ignore[no-untyped-def]
+def test_rows_are_picked_as_they_are(rows, chosen: list[bool]) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     keys, _ = made(rows)
     mask = np.array(chosen[: len(rows)], bool)
     wanted = [keys[at : at + 1].tobytes() for at in range(len(rows)) if chosen[at]]
@@ -65,7 +65,7 @@ def test_rows_are_picked_as_they_are(rows, chosen: list[bool]) -> None:  # type:
 
 
 @given(st.lists(ROW, max_size=6))
-def test_a_key_of_what_ended_is_the_connections_and_its_time(rows) -> None:  # type: ignore[no-untyped-def]
+def test_a_key_of_what_ended_is_the_connections_and_its_time(rows) -> None:  # type: ignore[no-untyped-def]  # hypothesis and fixtures give the types
     keys, values = made(rows)
     found = ended_keys(keys, values["first_seen"], layout.map_types("ended")[0])
     assert found["key"].tobytes() == keys.tobytes()

@@ -22,7 +22,7 @@ HEAD = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def settings(**values: str) -> ObserverSettings:
     on = {"hubble_metrics_server": "127.0.0.1:0", "hubble_metrics": "flow:sourceContext=pod"}
-    return ObserverSettings(**(on | values))  # type: ignore[arg-type]
+    return ObserverSettings(**(on | values))  # type: ignore[arg-type]  # fields by name
 
 
 def test_metrics_are_off_unless_they_have_an_address() -> None:

@@ -291,7 +291,7 @@ def test_the_endpoints_of_a_policy_follow_pods_without_a_word_of_policy(tmp_path
                 (endpoint(1, 1002), (2, 3)),
             ):
                 endpoints.upsert(row)
-                await agent.until(lambda: agent.status("p").endpoints == expected)  # noqa: B023
+                await agent.until(lambda: agent.status("p").endpoints == expected)  # noqa: B023  # awaited within this turn of the loop
             agent.tables.identities.upsert(IdentityRow(1000, _labels("db")))
             await agent.until(lambda: agent.status("p").endpoints == ())
             assert agent.status("other").endpoints == (2, 3)

@@ -81,7 +81,7 @@ def get(path: str = "/metrics", method: str = "GET", **headers: str) -> bytes:
 
 def exchange(*requests: bytes, shown: object = None) -> list[tuple[int, dict[str, str], bytes]]:
     async def run() -> list[tuple[int, dict[str, str], bytes]]:
-        server = MetricsServer("127.0.0.1:0", shown or registry())  # type: ignore[arg-type]
+        server = MetricsServer("127.0.0.1:0", shown or registry())  # type: ignore[arg-type]  # a stand-in with the same methods
         async with serving(server) as port:
             return [await ask(port, request) for request in requests]
 

@@ -106,8 +106,8 @@ def direction_name(traffic: int, unknown: str) -> str:
 def drop_reason_name(number: int) -> str:
     """As flow.DropReason spells it."""
     known = number in flow_pb2.DropReason.values()
-    return flow_pb2.DropReason.Name(number if known else 0)  # type: ignore[arg-type]
+    return flow_pb2.DropReason.Name(number if known else 0)  # type: ignore[arg-type]  # an enum of the same numbers
 
 
 def _name(enum: "type[flow_pb2.Verdict]", number: int) -> str:
-    return enum.Name(number) if number in enum.values() else str(number)  # type: ignore[arg-type]
+    return enum.Name(number) if number in enum.values() else str(number)  # type: ignore[arg-type]  # an enum of the same numbers

@@ -28,8 +28,8 @@ def filled(data: st.DataObject, message: Message, depth: int) -> None:
     """Sets some fields of a message."""
     kind: Descriptor = message.DESCRIPTOR
     if kind.full_name == "google.protobuf.Timestamp":
-        message.seconds = data.draw(st.integers(0, 1 << 33))  # type: ignore[attr-defined]
-        message.nanos = data.draw(st.sampled_from([0, 5, 5_000_000]))  # type: ignore[attr-defined]
+        message.seconds = data.draw(st.integers(0, 1 << 33))  # type: ignore[attr-defined]  # any message with seconds
+        message.nanos = data.draw(st.sampled_from([0, 5, 5_000_000]))  # type: ignore[attr-defined]  # any message with seconds
         return
     if kind.full_name == "google.protobuf.Any":
         return

@@ -44,7 +44,7 @@ class Made:
 
     def see(self, rows: object) -> None:
         """Takes flows in and shows them, named."""
-        self.store.add(rows, 0)  # type: ignore[arg-type]
+        self.store.add(rows, 0)  # type: ignore[arg-type]  # a stand-in with the same methods
         self.store.parties.join(self.names)
         self.store.show(self.store.total)
 

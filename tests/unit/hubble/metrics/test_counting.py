@@ -128,10 +128,10 @@ def test_an_address_is_called_as_its_own_pod_called_it_then() -> None:
 
 def test_a_policy_that_is_named_late_is_asked_for_again() -> None:
     over = Made("policy-name")
-    policies, over.names.policies = over.names.policies, lambda number: []  # type: ignore[method-assign]
+    policies, over.names.policies = over.names.policies, lambda number: []  # type: ignore[method-assign]  # a stand-in for this test
     over.see(records(2, type=5, provenance=5))
     assert values(over, "policy") == {"unknown": 2}
-    over.names.policies = policies  # type: ignore[method-assign]
+    over.names.policies = policies  # type: ignore[method-assign]  # a stand-in for this test
     over.see(records(3, type=5, provenance=5))
     assert values(over, "policy") == {"unknown": 2, "rule1": 3}
 

@@ -43,7 +43,7 @@ def shown(over: Made) -> dict[str, dict[tuple[str, ...], int]]:
 
 
 def dns(verdict: int = 1, reply: int = 0, **fields: object) -> Case:
-    return Layer7(dns=flow_pb2.DNS(**fields)), {"flow_verdict": verdict, "reply": reply}  # type: ignore[arg-type]
+    return Layer7(dns=flow_pb2.DNS(**fields)), {"flow_verdict": verdict, "reply": reply}  # type: ignore[arg-type]  # fields by name
 
 
 def test_dns_queries_answers_and_their_records() -> None:
@@ -82,7 +82,7 @@ def test_queries_for_ipv6_alone_can_be_left_out() -> None:
 
 def http(kind: int, code: int = 0, ms: int = 0, **columns: int) -> Case:
     made = flow_pb2.HTTP(method="GET", protocol="HTTP/1.1", code=code)
-    return Layer7(type=kind, latency_ns=ms * 1_000_000, http=made), columns  # type: ignore[arg-type]
+    return Layer7(type=kind, latency_ns=ms * 1_000_000, http=made), columns  # type: ignore[arg-type]  # fields by name
 
 
 def test_http_counts_requests_and_responses_as_they_come() -> None:

@@ -91,7 +91,7 @@ class Client:
         self.may_read = asyncio.Event()
         self.may_read.set()
         self.got: list[Response] = []
-        self.merged = MergedFlows(request, (), pool, settings, "relay")  # type: ignore[arg-type]
+        self.merged = MergedFlows(request, (), pool, settings, "relay")  # type: ignore[arg-type]  # a stand-in for the pool
 
     async def write(self, message: bytes) -> None:
         await self.may_read.wait()
