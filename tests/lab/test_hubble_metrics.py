@@ -9,7 +9,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cilia.hubble.proto.flow import flow_pb2
 from lab.running_lab import RunningLab, wait_for
-from lab.test_hubble import enforced as enforced
 from lab.test_hubble import flows
 from lab.test_star_wars import TIMED_OUT, land
 
